@@ -1,0 +1,112 @@
+"""The schema of one run: every key that `configs/train.yaml` may hold, its type, its meaning and its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from clr.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+@dataclass
+class DatasetConfig:
+    """What is learnt. All of it but `path` determines the numbers (the data itself enters a run's identity by hash)."""
+
+    name: str = MISSING  # names the converted files and the runs: digits, cifar10, cifar10-5k
+    source: str = MISSING  # digits | cifar10 | folder
+    path: str | None = None  # where the originals lie (folder), or lie or are downloaded to (cifar10)
+    resolution: int = 32  # pixels; images of another size are resized to resolution × resolution
+    train_samples: int | None = None  # the first train_samples / classes of each class; null is all
+    test_samples: int | None = None
+    crop_padding: int = 4  # training images are padded by so many zero pixels and cropped at random; 0 is off
+    flip: bool = True  # training images are mirrored with probability 1/2
+
+
+@dataclass
+class ModelConfig:
+    name: str = MISSING  # resnet18 | resnet50
+    stem: str = "imagenet"  # imagenet: 7×7 stride 2 and max-pooling, as torchvision | cifar: 3×3 stride 1, no pooling
+
+
+@dataclass
+class WandbConfig:
+    mode: str = "offline"  # online | offline | disabled
+    project: str = "corridor-learning-rate"
+    entity: str | None = None
+    group: str | None = None
+
+
+@dataclass
+class TrainConfig:
+    """One run."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: dict[str, Any] = field(default_factory=dict)  # `name`, `_target_` and the optimizer's own arguments
+    batch_size: int = MISSING
+    epochs: int = MISSING
+    seed: int = 0
+    precision: str = "fp32"  # fp32 | bf16 (autocast; parameters and optimizer stay in float32)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+
+    # Where and how, not what: nothing below changes the numbers, nor enters a run's identity.
+    device: str = "auto"  # auto | cpu | cuda
+    loader: str = "auto"  # auto: FFCV where it is built, else torch | ffcv | torch
+    workers: int = 1  # threads (ffcv) or processes (torch) that load data
+    data_dir: str = "data"  # converted datasets
+    store: str = "runs"  # finished runs
+    progress: bool = True  # the progress bar
+
+
+ConfigStore.instance().store(name="train_schema", node=TrainConfig)
+
+_CHOICES = {
+    "model.name": ("resnet18", "resnet50"),
+    "model.stem": ("imagenet", "cifar"),
+    "precision": ("fp32", "bf16"),
+    "wandb.mode": ("online", "offline", "disabled"),
+    "device": ("auto", "cpu", "cuda"),
+    "loader": ("auto", "ffcv", "torch"),
+}
+_AT_LEAST = {
+    "batch_size": 2,  # batch norm has no variance of one image
+    "epochs": 1,
+    "seed": 0,
+    "workers": 0,
+    "dataset.resolution": 1,
+    "dataset.crop_padding": 0,
+}
+
+
+def load(overrides: Sequence[str] = ()) -> TrainConfig:
+    """The config of one run, composed from `configs/` with Hydra overrides such as `batch_size=64`."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return checked(compose("train", overrides=list(overrides)))
+
+
+def checked(composed: DictConfig) -> TrainConfig:
+    """The composed config, resolved and with every value in its bounds; UserError names the key that is not."""
+    try:
+        cfg = OmegaConf.to_object(composed)
+    except MissingMandatoryValue as error:
+        raise UserError(f"a value is missing: {str(error).splitlines()[0]}; give it as KEY=VALUE") from None
+    assert isinstance(cfg, TrainConfig)
+    for key, choices in _CHOICES.items():
+        if (value := OmegaConf.select(composed, key)) not in choices:
+            raise UserError(f"{key}={value} is none of {', '.join(choices)}")
+    for key, least in _AT_LEAST.items():
+        if (number := OmegaConf.select(composed, key)) < least:
+            raise UserError(f"{key}={number} is too small: it must be at least {least}")
+    for key in ("name", "_target_"):
+        if not cfg.optimizer.get(key):
+            raise UserError(f"the optimizer's config has no {key}; see configs/optimizer/clr.yaml")
+    return cfg

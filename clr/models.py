@@ -1,0 +1,25 @@
+"""The paper's networks: torchvision's ResNets, with a choice of stem."""
+
+from __future__ import annotations
+
+import torch
+import torchvision
+from torch import nn
+
+from clr.config import ModelConfig
+
+
+def build_model(model: ModelConfig, num_classes: int, seed: int) -> nn.Module:
+    """ResNet-18 or -50 with torchvision's default initialisation, drawn from `seed`; global generators stay as they are.
+
+    The stem `imagenet` is torchvision's own (7×7, stride 2, max-pooling: 32×32 pixels reach the last stage as 1×1);
+    `cifar` is the 3×3, stride 1, no pooling that is usual for 32×32 images, at about nine times the cost.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net: nn.Module = getattr(torchvision.models, model.name)(num_classes=num_classes)
+        if model.stem == "cifar":
+            net.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
+            nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
+            net.maxpool = nn.Identity()
+    return net

@@ -1,0 +1,79 @@
+"""Weights & Biases, the mirror of the local records. The only module that knows it.
+
+All calls to wandb are made by one thread, fed by a queue: a server that is slow or away never holds up a step.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from clr.config import WandbConfig
+
+INIT_SECONDS = 20  # for a server to answer before the run is kept offline
+FINISH_SECONDS = 60  # for the last uploads, after the run's own records are safe
+
+
+class Tracker:
+    """Mirrors rows into a W&B run; does nothing with `wandb.mode=disabled`."""
+
+    def __init__(self, wandb: WandbConfig, name: str, config: dict[str, Any], folder: Path) -> None:
+        self._queue: queue.SimpleQueue[tuple[dict[str, Any], int] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        if wandb.mode != "disabled":
+            arguments = (wandb, name, config, folder)
+            self._thread = threading.Thread(target=self._mirror, args=arguments, daemon=True, name="wandb mirror")
+            self._thread.start()
+
+    def log(self, row: dict[str, Any], prefix: str) -> None:
+        """Queue one row; its column `step` becomes W&B's step."""
+        if self._thread is not None:
+            self._queue.put(({f"{prefix}/{k}": v for k, v in row.items() if k != "step"}, int(row["step"])))
+
+    def close(self) -> None:
+        """Let the mirror catch up, for a bounded time."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(FINISH_SECONDS)
+            if self._thread.is_alive():
+                print("W&B has not taken all rows in time; the local records are complete", file=sys.stderr)
+
+    def _mirror(self, wandb: WandbConfig, name: str, config: dict[str, Any], folder: Path) -> None:
+        try:
+            run = self._start(wandb, name, config, folder)
+            while (item := self._queue.get()) is not None:
+                values, step = item
+                run.log(values, step=step)
+            run.finish()
+        except Exception as error:  # whatever happens to the mirror, the run goes on
+            print(f"W&B is off for this run: {str(error).splitlines()[0]}", file=sys.stderr)
+
+    @staticmethod
+    def _start(wandb: WandbConfig, name: str, config: dict[str, Any], folder: Path) -> Any:
+        os.environ.setdefault("WANDB_SILENT", "true")
+        import wandb as library
+
+        logging.getLogger("wandb").setLevel(logging.CRITICAL)
+
+        def init(mode: str) -> Any:
+            settings = library.Settings(
+                init_timeout=INIT_SECONDS, console="off", silent=True, x_disable_stats=True, disable_git=True,
+                disable_code=True, x_disable_meta=True,
+            )  # fmt: skip
+            return library.init(
+                project=wandb.project, entity=wandb.entity, group=wandb.group, id=name[-40:], name=name,
+                config=config, dir=str(folder), mode=mode, settings=settings, reinit="create_new",
+            )  # fmt: skip
+
+        if wandb.mode == "online":
+            try:
+                return init("online")
+            except Exception as error:
+                reason = str(error).splitlines()[0]
+                print(f"W&B cannot be reached ({reason}); this run is kept offline under {folder}", file=sys.stderr)
+        return init("offline")

@@ -1,0 +1,43 @@
+"""Draw the paper's figures from the tables of one protocol: `python scripts/figures.py results/quick`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from matplotlib import style as matplotlib_style
+from plots import figure2, figure4, figure6, style, tables
+
+from clr.cli import fail
+from clr.errors import UserError
+
+DRAW = {2: figure2.draw, 4: figure4.draw, 6: figure6.draw}
+
+
+def draw_all(folder: Path) -> list[Path]:
+    """Draw every figure that figure_runs.csv names; the pictures made."""
+    figures = tables.read(folder)
+    unknown = sorted(set(figures) - set(DRAW))
+    if unknown:
+        raise UserError(f"{folder / 'figure_runs.csv'} names figure {unknown[0]}, only {sorted(DRAW)} can be drawn")
+    (folder / "figures").mkdir(exist_ok=True)
+    paths = []
+    # After a reset: a user's own matplotlibrc must not change the pictures.
+    with matplotlib_style.context(style.RC, after_reset=True):
+        for number, of_figure in figures.items():
+            paths += style.save(DRAW[number](of_figure), folder / "figures" / f"figure{number}")
+    return paths
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="a protocol's results, such as results/quick")
+    try:
+        paths = draw_all(parser.parse_args().folder)
+    except UserError as error:
+        fail(error)
+    print(*paths, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""The common look: colours, legends, the note below each figure, and files that are the same at every drawing."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from plots.tables import NAMES, Curve, Tables
+
+# Okabe and Ito's colours, which the colour-blind can tell apart; line styles differ too, for print in grey.
+LOOKS: dict[str, dict[str, Any]] = {
+    "clr": {"color": "#0072B2", "linestyle": "-"},
+    "sgd": {"color": "#D55E00", "linestyle": (0, (4, 1.5))},
+}
+OTHERS: list[dict[str, Any]] = [
+    {"color": "#009E73", "linestyle": "-."},
+    {"color": "#CC79A7", "linestyle": (0, (1, 1))},
+    {"color": "#56B4E9", "linestyle": (0, (6, 1.5, 1, 1.5, 1, 1.5))},
+]
+INK, QUIET, WARNING = "#222222", "#555555", "#A00000"
+
+RC: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.framealpha": 0.85,  # where no corner is free, the curves behind it still show through
+    "legend.edgecolor": "none",
+    "legend.fancybox": False,
+    "legend.handlelength": 2.2,
+    "legend.labelspacing": 0.3,
+    "figure.titlesize": 9,
+    "text.color": INK,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.5,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "lines.linewidth": 1.5,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # TrueType: the text stays text
+}
+
+
+def looks(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The look of each optimizer among `runs`: the same in all panels of a figure."""
+    others = sorted(set(runs["optimizer"]) - set(LOOKS))
+    return LOOKS | {name: OTHERS[i % len(OTHERS)] for i, name in enumerate(others)}
+
+
+def draw(
+    ax: Axes,
+    drawn: list[tuple[Curve, pd.DataFrame]],
+    look: dict[str, dict[str, Any]],
+    ylim: tuple[float, float] | None,
+) -> None:
+    """Mean and band of the main curves, the mean alone of the others; a cross where the first seed diverged.
+
+    `ylim` are the limits of a logarithmic axis; None is a linear one with limits of its own.
+    """
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], nbins=6))
+    if ylim:
+        ax.set_yscale("log")
+        ax.set_ylim(ylim)
+        plain_ticks(ax)
+    faint = [curve for curve, _ in drawn if not curve.main]
+    for curve, points in drawn:
+        if points.empty:
+            continue
+        x, mean = points.index.to_numpy(), points["mean"].to_numpy()
+        # Few points would otherwise hide how few they are.
+        marker: dict[str, Any] = {"marker": "o", "markersize": 2.2} if len(x) <= 30 else {}
+        if curve.main:
+            line = look[curve.optimizer]
+            ax.fill_between(x, points["low"], points["high"], color=line["color"], alpha=0.2, linewidth=0)
+            ax.plot(x, mean, label=curve.label, **line, **marker)
+        else:
+            line = {"color": grey(faint.index(curve), len(faint)), "linewidth": 0.8}
+            ax.plot(x, mean, label=f"_other {curve.optimizer} {curve.rate:g}", **line)
+        if curve.diverged:
+            # A loss that ran out of the picture has its cross at the upper edge.
+            y = min(mean[-1], ax.get_ylim()[1])
+            color = line["color"] if curve.main else INK
+            ax.plot(x[-1], y, "x", color=color, markersize=4.5, clip_on=False, zorder=5, label="_diverged")
+
+
+def plain_ticks(ax: Axes) -> None:
+    """0.01, not a power of ten; on a short axis some numbers between as well."""
+    low, high = ax.get_ylim()
+    between = "235" if high < 30 * low else ""
+    ax.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+    ax.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:e}"[0] in between else "")
+
+
+def grey(i: int, n: int) -> str:
+    """From light for the smallest rate to dark for the largest."""
+    return str(round(0.80 - 0.30 * i / max(n - 1, 1), 3))
+
+
+def log_limits(drawn: list[tuple[Curve, pd.DataFrame]], also: Iterable[float] = ()) -> tuple[float, float]:
+    """Limits that show the main curves, the ends of the others, and `also`.
+
+    Curves that diverged don't count, if there are any others: their way to infinity would flatten the rest.
+    """
+    drawn = [(curve, points) for curve, points in drawn if len(points)]
+    kept = [(c, p) for c, p in drawn if not c.diverged] or drawn
+    values = [(p[["low", "high"]] if c.main else p[["mean"]].iloc[[0, -1]]).to_numpy().ravel() for c, p in kept]
+    shown = np.concatenate([*values, list(also)])
+    shown = shown[shown > 0]
+    if not len(shown):
+        return 0.1, 10.0  # every run diverged at once: an empty picture, whose legend says so
+    low, high = float(shown.min()), float(shown.max())
+    pad = max(high / low, 2) ** 0.05
+    return low / pad, high * pad
+
+
+def legend(ax: Axes, others: list[Curve]) -> None:
+    """The main curves by name, CLR first; then an entry for each sweep's other rates, one for those that diverged."""
+    handles, _ = ax.get_legend_handles_labels()
+    handles = handles[::-1]
+    for optimizer in dict.fromkeys(curve.optimizer for curve in others):
+        own = [curve for curve in others if curve.optimizer == optimizer]
+        name = NAMES.get(optimizer, optimizer)
+        rates = [f"{curve.rate:g}" for curve in own if not curve.diverged]
+        if rates:
+            # The first and the last: a list of a dozen rates would hide the curves.
+            label = f"{name}, others: {'–'.join(dict.fromkeys((rates[0], rates[-1])))}"
+            handles.append(Line2D([], [], color=grey(1, 3), linewidth=0.8, label=label))
+        gone = [f"{curve.rate:g}" for curve in own if curve.diverged]
+        if gone:
+            cross: dict[str, Any] = {"marker": "x", "markersize": 4.5, "markeredgecolor": INK}
+            label = f"{name}, diverged: {', '.join(gone)}"
+            handles.append(Line2D([], [], color=grey(1, 3), linewidth=0.8, label=label, **cross))
+    ax.legend(handles=handles)
+
+
+def describe(figure: Figure, tables: Tables, title: str, notes: list[str]) -> None:
+    """The title above, with a mark if runs are missing, and below it all that one must know to read the picture."""
+    runs, protocol = tables.runs, tables.protocol
+    missing = tables.named - len(runs)
+    partial = f" (partial: {missing} of {tables.named} runs missing)" if missing else ""
+    figure.suptitle(title + partial, x=0.01, ha="left", weight="bold", color=WARNING if missing else INK)
+
+    seeds = sorted(set(runs["seed"]))
+    count = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    facts = [
+        _join(runs["data_label"]),
+        _join(runs["model"].map(lambda m: NAMES.get(m, m))),
+        f"batch size {_join(runs['batch_size'])}",
+        f"{_join(runs['epochs'])} epochs",
+        _join(runs["precision"]),
+        f"{count} ({', '.join(map(str, seeds))})",
+    ]
+    kind = "Scaled-down protocol" if protocol["scaled"] else "Protocol"
+    notes = [f"{kind} “{protocol['name']}”: {protocol['title']}.", *notes]
+    if len(seeds) > 1:
+        notes.append("Lines are means over the seeds, bands reach from the lowest to the highest seed.")
+    labels = [str(line.get_label()) for ax in figure.axes for line in ax.lines]
+    if any(label.startswith("_other") for label in labels):
+        notes.append("Grey: the other rates of the sweep, the larger the darker.")
+    if "_diverged" in labels:
+        notes.append("× marks where the first seed of a rate diverged.")
+    width = int(figure.get_figwidth() * 21)
+    text = "\n".join(textwrap.fill(part, width) for part in (" · ".join(facts), " ".join(notes)))
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=6.5, color=QUIET, linespacing=1.4)
+
+
+def _join(values: pd.Series) -> str:
+    return ", ".join(map(str, sorted(set(values))))
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """`path`.png and `path`.pdf, without dates or versions, so that the same tables give the same bytes."""
+    png, pdf = path.with_suffix(".png"), path.with_suffix(".pdf")
+    figure.savefig(png, metadata={"Software": None})
+    figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return [png, pdf]

@@ -1,0 +1,242 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clr.config import DatasetConfig
+from clr.data import open_loader, prepare, resolve_loader
+from clr.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+LOADERS = ["ffcv", "torch"]
+
+
+@pytest.fixture
+def config(data_folder) -> DatasetConfig:
+    return DatasetConfig(name="insects", source="folder", path=str(data_folder), resolution=12)
+
+
+def test_manifest_tells_what_is_there(config, tmp_path):
+    info = prepare(config, str(tmp_path / "data"), "ffcv")
+    train, _ = (np.concatenate([b.images.numpy() for b in all_batches(info, s)]) for s in ("train", "test"))
+    assert (info.name, info.label, info.classes) == ("insects", "insects", ("ant", "bee", "cat"))
+    assert (info.num_train, info.num_test, info.resolution) == (24, 9, 12)
+    assert np.allclose(info.mean, (train / 255.0).mean(axis=(0, 1, 2)), rtol=1e-12)
+    assert np.allclose(info.std, (train / 255.0).std(axis=(0, 1, 2)), rtol=1e-12)
+    assert os.path.dirname(info.folder) == str(tmp_path / "data")
+    assert sorted(os.listdir(info.folder)) == ["manifest.json", "test.beton", "train.beton"]
+
+
+def all_batches(info, split, loader="ffcv"):
+    return list(open_loader(info, split, 3, loader, 0).epoch())
+
+
+def test_second_prepare_converts_nothing(config, tmp_path):
+    info = prepare(config, str(tmp_path / "data"), "ffcv")
+    before = os.stat(info.beton("train"))
+    assert prepare(config, str(tmp_path / "data"), "ffcv") == info
+    assert prepare(config, str(tmp_path / "data"), "torch") == info
+    assert os.stat(info.beton("train")) == before
+
+
+def test_torch_needs_no_betons_and_both_fingerprints_agree(config, tmp_path):
+    data = str(tmp_path / "data")
+    info = prepare(config, data, "torch")
+    assert os.listdir(info.folder) == ["manifest.json"]
+    assert prepare(config, data, "ffcv") == info  # adds the betons to the same folder
+    assert os.path.exists(info.beton("train"))
+    assert prepare(config, str(tmp_path / "other"), "ffcv").fingerprint == info.fingerprint
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_fingerprint_changes_with_a_pixel(config, tmp_path, data_folder, loader):
+    size = (12, 12, 3)
+    path = data_folder / "train" / "bee" / "00.png"
+    Image.fromarray(np.zeros(size, np.uint8)).save(path, compress_level=0)
+    old = prepare(config, str(tmp_path / "data"), loader)
+    pixels = np.zeros(size, np.uint8)
+    pixels[5, 5, 1] = 1
+    bytes_before = path.stat().st_size
+    Image.fromarray(pixels).save(path, compress_level=0)
+    assert path.stat().st_size == bytes_before  # so that names and sizes alone would not tell
+    new = prepare(config, str(tmp_path / "data"), loader)
+    assert new.fingerprint != old.fingerprint and new.folder != old.folder
+
+
+def test_fingerprint_changes_with_a_label(config, tmp_path, data_folder):
+    old = prepare(config, str(tmp_path / "data"), "torch")
+    for split in ("train", "test"):
+        (data_folder / split / "ant").rename(data_folder / split / "x")
+        (data_folder / split / "bee").rename(data_folder / split / "ant")
+        (data_folder / split / "x").rename(data_folder / split / "bee")
+    assert prepare(config, str(tmp_path / "data"), "torch").fingerprint != old.fingerprint
+
+
+def test_resolution_and_subset_have_folders_of_their_own(config, tmp_path):
+    folders = {prepare(config, str(tmp_path), "torch").folder}
+    config.train_samples = 6
+    folders.add(prepare(config, str(tmp_path), "torch").folder)
+    config.resolution = 8
+    folders.add(prepare(config, str(tmp_path), "torch").folder)
+    assert len(folders) == 3
+
+
+def damage_truncate(info):
+    size = os.path.getsize(info.beton("train"))
+    os.truncate(info.beton("train"), 123)
+    return info.beton("train"), f"is truncated: 123 bytes, expected {size}"
+
+
+def damage_swap(info):
+    os.replace(info.beton("train"), info.beton("test"))
+    os.link(info.beton("test"), info.beton("train"))
+    return info.beton("test"), "is not the file"
+
+
+def damage_header(info):
+    with open(info.beton("test"), "r+b") as file:
+        file.write(b"\x09")
+    return info.beton("test"), "is not the file"
+
+
+def damage_append(info):
+    with open(info.beton("test"), "ab") as file:
+        file.write(b"\x00")
+    return info.beton("test"), "is not the file"
+
+
+def damage_remove(info):
+    os.remove(info.beton("test"))
+    return info.beton("test"), "is missing"
+
+
+def damage_manifest(info):
+    path = os.path.join(info.folder, "manifest.json")
+    text = Path(path).read_text()
+    Path(path).write_text(text.replace('"num_train": 24', '"num_train": 23'))
+    return path, "is damaged"
+
+
+def damage_manifest_text(info):
+    path = os.path.join(info.folder, "manifest.json")
+    os.truncate(path, 20)
+    return path, "is damaged"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_truncate,
+        damage_swap,
+        damage_header,
+        damage_append,
+        damage_remove,
+        damage_manifest,
+        damage_manifest_text,
+    ],
+)
+def test_damaged_files_are_named(config, tmp_path, damage):
+    info = prepare(config, str(tmp_path / "data"), "ffcv")
+    path, problem = damage(info)
+    with pytest.raises(UserError) as caught:
+        prepare(config, str(tmp_path / "data"), "ffcv")
+    message = str(caught.value)
+    assert message.startswith(f"{path} {problem}") and message.endswith(
+        f"delete the folder {info.folder} to convert again"
+    )
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_unreadable_image_is_named_and_nothing_is_left(config, tmp_path, data_folder, loader):
+    bad = data_folder / "test" / "cat" / "1.png"
+    bad.write_bytes(bad.read_bytes()[:60])
+    with pytest.raises(UserError, match=r"1\.png cannot be read as an image"):
+        prepare(config, str(tmp_path / "data"), loader)
+    assert os.listdir(tmp_path / "data") == []
+
+
+def test_unwritable_data_dir(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="set data_dir"):
+        prepare(config, str(tmp_path / "file"), "torch")
+
+
+def start_prepare(path, data, loader="ffcv", resolution=12) -> subprocess.Popen:
+    code = f"""
+from clr.config import DatasetConfig
+from clr.data import prepare
+config = DatasetConfig(name="insects", source="folder", path={str(path)!r}, resolution={resolution})
+print(prepare(config, {str(data)!r}, {loader!r}).fingerprint)
+"""
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_conversion_killed_halfway_is_as_if_it_never_was(config, tmp_path, data_folder):
+    for i in range(400):  # enough that the conversion takes a while
+        os.link(data_folder / "train" / "ant" / "5.png", data_folder / "train" / "ant" / f"more{i}.png")
+    config.resolution, data = 256, tmp_path / "data"
+    process = start_prepare(data_folder, data, resolution=256)
+    while not any(p.stat().st_size > 10_000_000 for p in data.glob(".insects-*/train.beton")):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    left = os.listdir(data)
+    assert len(left) == 1 and left[0].startswith(".insects-")
+    info = prepare(config, str(data), "ffcv")
+    assert len(all_batches(info, "train")) == (24 + 400) // 3
+    assert prepare(config, str(tmp_path / "other"), "ffcv").fingerprint == info.fingerprint
+
+
+def test_betons_without_a_manifest_do_not_count(config, tmp_path):
+    info = prepare(config, str(tmp_path), "ffcv")
+    whole = Path(info.beton("train")).read_bytes()
+    os.remove(os.path.join(info.folder, "manifest.json"))  # as if killed between the files' moves
+    os.truncate(info.beton("train"), 5)
+    assert prepare(config, str(tmp_path), "ffcv") == info
+    assert Path(info.beton("train")).read_bytes() == whole  # the same bytes each time: processes may overlap
+
+
+def test_two_at_once(data_folder, tmp_path):
+    processes = [start_prepare(data_folder, tmp_path / "data", loader) for loader in ("ffcv", "ffcv", "torch")]
+    outputs = {process.communicate(timeout=120)[0] for process in processes}
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len(outputs) == 1
+    (folder,) = (tmp_path / "data").iterdir()
+    assert json.loads((folder / "manifest.json").read_text())["fingerprint"] == outputs.pop().strip()
+
+
+def test_without_ffcv_auto_is_torch(data_folder, tmp_path):
+    code = f"""
+import sys
+sys.modules["ffcv"] = None  # importing it now raises ImportError
+from clr.config import DatasetConfig
+from clr.data import open_loader, prepare, resolve_loader
+from clr.errors import UserError
+assert resolve_loader("auto") == "torch"
+config = DatasetConfig(name="insects", source="folder", path={str(data_folder)!r}, resolution=12)
+info = prepare(config, {str(tmp_path / "data")!r}, "auto")
+assert len(list(open_loader(info, "train", 5, "auto", 0).epoch(0, 0))) == 4
+try:
+    prepare(config, {str(tmp_path / "data")!r}, "ffcv")
+except UserError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    for part in ("libopencv-dev libturbojpeg0-dev pkg-config g++", "loader=torch"):
+        assert part in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+def test_resolve_loader_where_ffcv_is_built():
+    assert [resolve_loader(name) for name in ("auto", "ffcv", "torch")] == ["ffcv", "ffcv", "torch"]
+    with pytest.raises(UserError, match="auto, ffcv or torch"):
+        resolve_loader("dali")
