@@ -44,8 +44,10 @@ def main() -> None:
                     torch.cuda.synchronize()
                 seconds[key].append(perf_counter() - start)
         ratio = median(c / s for c, s in zip(seconds["clr"], seconds["sgd"], strict=True))
-        print(f"{name}: SGD {median(seconds['sgd']) * 1e3:.2f} ms, CLR {median(seconds['clr']) * 1e3:.2f} ms, "
-              f"ratio {ratio:.2f}")
+        print(
+            f"{name}: SGD {median(seconds['sgd']) * 1e3:.2f} ms, CLR {median(seconds['clr']) * 1e3:.2f} ms, "
+            f"ratio {ratio:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,11 @@ def door(main: Callable[[], None]) -> None:
 
 def fail(error: Exception) -> None:
     """Print the error's gist and leave."""
-    # Hydra and OmegaConf go on about types and full keys in indented lines, and repeat the advice on `+key`
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith((" ", "\t"))]
-    told = "; ".join(line for line in lines if not line.startswith("To append to your config"))
+    message = str(error).split("Config search path:")[0]
+    if error.__cause__ is not None and not isinstance(error, UserError):
+        message += f"\n{str(error.__cause__).splitlines()[0]}"
+    if message.startswith("Could not override"):
+        message = message.splitlines()[0] + " There is no such key: see configs/ and clr/config.py."
+    told = " ".join(message.split())
     print(f"{Path(sys.argv[0]).name}: {told}", file=sys.stderr)
     sys.exit(2)

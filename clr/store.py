@@ -1,10 +1,10 @@
 """The store of runs: one folder a run, named by what determines its numbers.
 
-    store/<name>-<hash>/
-        config.yaml       the resolved config
-        steps.parquet     one row a step     (clr.records)
-        epochs.parquet    one row an epoch
-        run.json          summary and provenance; written last, so its presence says that the run is finished
+store/<name>-<hash>/
+    config.yaml       the resolved config
+    steps.parquet     one row a step     (clr.records)
+    epochs.parquet    one row an epoch
+    run.json          summary and provenance; written last, so its presence says that the run is finished
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} is damaged ({error}); delete the folder {path.parent} to make the run again") from None
+            raise UserError(
+                f"{path} is damaged ({error}); delete the folder {path.parent} to make the run again"
+            ) from None
         return found
 
     def begin(self, name: str, config: dict[str, Any]) -> Path:
@@ -69,7 +71,9 @@ class Store:
             folder.mkdir(parents=True)
             write_text(OmegaConf.to_yaml(OmegaConf.create(config)), folder / "config.yaml")
         except OSError as error:
-            raise UserError(f"cannot write the run's folder {folder}: {error.strerror}; choose another store=…") from None
+            raise UserError(
+                f"cannot write the run's folder {folder}: {error.strerror}; choose another store=…"
+            ) from None
         return folder
 
     def finish(self, name: str, content: dict[str, Any]) -> None:

@@ -78,6 +78,7 @@ def train(cfg: TrainConfig, info: DatasetInfo) -> dict[str, Any]:
             test_loss, accuracy = evaluate(model, test_data, transform, device, cfg.precision)
             tracker.log(recorder.epoch(epoch + 1, step, samples, test_loss, accuracy), "test")
         recorder.save()
+        summary = _summary(recorder, diverged)
 
     content = {
         "run_id": name,
@@ -85,7 +86,7 @@ def train(cfg: TrainConfig, info: DatasetInfo) -> dict[str, Any]:
         "config": asdict(cfg),
         "data": {"label": info.label, "fingerprint": info.fingerprint, "num_train": info.num_train,
                  "num_test": info.num_test},
-        "summary": _summary(recorder, diverged),
+        "summary": summary,
         "device": str(device),
         "provenance": provenance(),
     }  # fmt: skip

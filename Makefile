@@ -1,0 +1,34 @@
+# make reproduce               all runs, tables and figures of the protocol quick
+# make reproduce PROTOCOL=cpu CIFAR10=/folder/with/cifar10      of another protocol; without CIFAR10 it is downloaded
+# make figures                 the figures again, from the tables in results/PROTOCOL
+# make test, make check        the tests; ruff and mypy
+# make bench                   speed, as ratios of things measured side by side
+PROTOCOL ?= quick
+PYTHON ?= python3
+ARGS ?=
+PY := .venv/bin/python
+
+.PHONY: reproduce figures test check bench clean
+reproduce: .venv/ready
+	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'train.dataset.path=$(CIFAR10)') $(ARGS)
+	$(PY) scripts/figures.py results/$(PROTOCOL)
+
+figures: .venv/ready
+	$(PY) scripts/figures.py results/$(PROTOCOL)
+
+test: .venv/ready
+	$(PY) -m pytest
+
+check: .venv/ready
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: .venv/ready
+	$(PY) bench/step.py
+
+clean:
+	rm -rf .venv runs
+
+.venv/ready: requirements.txt requirements-ffcv.txt scripts/setup.sh
+	PYTHON=$(PYTHON) bash scripts/setup.sh

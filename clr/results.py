@@ -1,0 +1,81 @@
+"""Tidy tables of a protocol's runs under `results/PROTOCOL/`: what the figures are drawn from, and what is committed.
+
+runs.csv          one row a run: what it was and how it ended
+steps.parquet     run_id and the columns of the runs' steps.parquet
+epochs.parquet    run_id and the columns of the runs' epochs.parquet
+figure_runs.csv   figure, run_id: which runs each figure needs, also those that are still missing
+protocol.json     the protocol's config
+runs.jsonl        each run's run.json whole: config, data, provenance
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from clr.errors import UserError
+from clr.records import EPOCH_COLUMNS, STEP_COLUMNS, write_parquet, write_text
+from clr.store import Store
+
+
+def export(store: Store, figures: dict[str, set[int]], protocol: dict[str, Any], folder: Path) -> None:
+    """Write the tables of the finished ones among the runs that are the keys of `figures`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = {name: run for name in figures if (run := store.finished(name)) is not None}
+    for table, columns in (("steps", STEP_COLUMNS), ("epochs", EPOCH_COLUMNS)):
+        parts = [
+            pd.read_parquet(store.folder(name) / f"{table}.parquet").assign(run_id=name)[["run_id", *columns]]
+            for name in finished
+        ]
+        whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run_id", *columns])
+        write_parquet(whole, folder / f"{table}.parquet")
+    write_text(pd.DataFrame([_row(run) for run in finished.values()]).to_csv(index=False), folder / "runs.csv")
+    pairs = [(figure, name) for name, of in figures.items() for figure in sorted(of)]
+    named = pd.DataFrame(pairs, columns=["figure", "run_id"]).sort_values("figure", kind="stable")
+    write_text(named.to_csv(index=False), folder / "figure_runs.csv")
+    write_text(json.dumps(protocol, indent=1) + "\n", folder / "protocol.json")
+    write_text("".join(json.dumps(run) + "\n" for run in finished.values()), folder / "runs.jsonl")
+
+
+def _row(run: dict[str, Any]) -> dict[str, Any]:
+    config, from_run = run["config"], run["provenance"]
+    return {
+        "run_id": run["run_id"],
+        "dataset": config["dataset"]["name"],
+        "data_label": run["data"]["label"],
+        "num_train": run["data"]["num_train"],
+        "model": config["model"]["name"],
+        "optimizer": config["optimizer"]["name"],
+        "learning_rate": config["optimizer"].get("lr"),
+        "batch_size": config["batch_size"],
+        "seed": config["seed"],
+        "epochs": config["epochs"],
+        "precision": config["precision"],
+        "status": run["status"],
+        **run["summary"],
+        "device": run["device"],
+        "hardware": from_run["hardware"],
+        "revision": from_run["revision"],
+        "torch": from_run["libraries"]["torch"],
+        "data_fingerprint": run["data"]["fingerprint"],
+    }
+
+
+def import_runs(folder: Path, store: Store) -> int:
+    """Put the runs of committed tables into a store, those it has already left alone; how many were put."""
+    try:
+        runs = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
+        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("steps", "epochs")}
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot import from {folder}: {error}; it must hold the tables that sweep.py writes") from None
+    missing = [run for run in runs if store.finished(run["run_id"]) is None]
+    for run in missing:
+        of_run = store.begin(run["run_id"], run["config"])
+        for name, table in tables.items():
+            rows = table[table["run_id"] == run["run_id"]].drop(columns="run_id")
+            write_parquet(rows.reset_index(drop=True), of_run / f"{name}.parquet")
+        store.finish(run["run_id"], run)
+    return len(missing)

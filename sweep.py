@@ -1,0 +1,37 @@
+"""The runs that figures need: `python sweep.py figure=2,6 protocol=cpu train.device=cpu`.
+
+Runs that the store has are not made again; the tables for the figures go to results/PROTOCOL. `train.KEY=VALUE` overrides
+KEY of configs/train.yaml in every run.
+"""
+
+import re
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from clr.cli import door, fail
+from clr.errors import UserError
+from clr.sweep import run_sweep
+
+
+@hydra.main(config_path="configs", config_name="sweep", version_base="1.3")
+def main(sweep: DictConfig) -> None:
+    try:
+        failed = run_sweep(sweep)
+    except UserError as error:  # caught here as well: Hydra would print a line of its own first
+        fail(error)
+    if failed:
+        sys.exit(1)
+
+
+def arguments(given: list[str]) -> list[str]:
+    """The command line as Hydra wants it: figure=2,6 is one list, not two jobs, and all train.* are one list too."""
+    rest = [re.sub(r"^figure=([\d,]+)$", r"figure=[\1]", a) for a in given if not a.startswith("train.")]
+    for_train = [a.removeprefix("train.").replace("'", r"\'") for a in given if a.startswith("train.")]
+    return [*rest, "train=[" + ",".join(f"'{a}'" for a in for_train) + "]"]
+
+
+if __name__ == "__main__":
+    sys.argv = [sys.argv[0], *arguments(sys.argv[1:])]
+    door(main)
