@@ -1,7 +1,7 @@
 """The runs that figures need: `python sweep.py figure=2,6 protocol=cpu train.device=cpu`.
 
-Runs that the store has are not made again; the tables for the figures go to results/PROTOCOL. `train.KEY=VALUE` overrides
-KEY of configs/train.yaml in every run.
+Runs that the store has are not made again; the tables for the figures go to results/PROTOCOL. `train.KEY=VALUE`
+overrides KEY of configs/train.yaml in every run.
 """
 
 import re

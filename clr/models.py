@@ -10,7 +10,7 @@ from clr.config import ModelConfig
 
 
 def build_model(model: ModelConfig, num_classes: int, seed: int) -> nn.Module:
-    """ResNet-18 or -50 with torchvision's default initialisation, drawn from `seed`; global generators stay as they are.
+    """ResNet-18 or -50 with torchvision's default initialisation, drawn from `seed`; global generators stay.
 
     The stem `imagenet` is torchvision's own (7×7, stride 2, max-pooling: 32×32 pixels reach the last stage as 1×1);
     `cifar` is the 3×3, stride 1, no pooling that is usual for 32×32 images, at about nine times the cost.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -59,22 +59,24 @@ def _overrides(need: DictConfig, protocol: DictConfig) -> Iterator[list[str]]:
 
 
 def plan(sweep: DictConfig) -> dict[str, Planned]:
-    """The runs of the asked figures by their id. Prepares the data, whose content is part of each id."""
+    """The runs of the asked figures by their id. Prepares the data, whose content is part of each id.
+
+    To be called under sweep.py's `hydra.main`, whose search path the runs' configs are composed with.
+    """
     prepared: dict[str, DatasetInfo] = {}
     planned: dict[str, Planned] = {}
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        for figure in sweep.figure:
-            if figure not in sweep.figures:
-                raise UserError(f"figure={figure} is unknown; there are {', '.join(map(str, sweep.figures))}")
-            for need in sweep.figures[figure]:
-                for overrides in _overrides(need, sweep.protocol):
-                    common = [f"wandb.group={sweep.protocol.name}", *sweep.train, f"store={sweep.store}"]
-                    cfg = checked(compose("train", overrides=[*overrides, *common]))
-                    key = str((cfg.dataset, cfg.data_dir, cfg.loader))
-                    if key not in prepared:
-                        prepared[key] = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
-                    name = run_id(cfg, prepared[key].fingerprint)
-                    planned.setdefault(name, Planned(cfg, prepared[key])).figures.add(int(figure))
+    for figure in sweep.figure:
+        if figure not in sweep.figures:
+            raise UserError(f"figure={figure} is unknown; there are {', '.join(map(str, sweep.figures))}")
+        for need in sweep.figures[figure]:
+            for overrides in _overrides(need, sweep.protocol):
+                common = [f"wandb.group={sweep.protocol.name}", *sweep.train, f"store={sweep.store}"]
+                cfg = checked(compose("train", overrides=[*overrides, *common]))
+                key = str((cfg.dataset, cfg.data_dir, cfg.loader))
+                if key not in prepared:
+                    prepared[key] = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
+                name = run_id(cfg, prepared[key].fingerprint)
+                planned.setdefault(name, Planned(cfg, prepared[key])).figures.add(int(figure))
     return planned
 
 

@@ -11,7 +11,7 @@ import queue
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from clr.config import WandbConfig
 
@@ -60,7 +60,7 @@ class Tracker:
 
         logging.getLogger("wandb").setLevel(logging.CRITICAL)
 
-        def init(mode: str) -> Any:
+        def init(mode: Literal["online", "offline"]) -> Any:
             settings = library.Settings(
                 init_timeout=INIT_SECONDS, console="off", silent=True, x_disable_stats=True, disable_git=True,
                 disable_code=True, x_disable_meta=True,

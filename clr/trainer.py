@@ -38,10 +38,13 @@ def train(cfg: TrainConfig, info: DatasetInfo) -> dict[str, Any]:
     train_data = open_loader(info, "train", cfg.batch_size, cfg.loader, cfg.workers)
     test_data = open_loader(info, "test", max(cfg.batch_size, 500), cfg.loader, cfg.workers)
     transform = Transform(info, cfg.dataset.crop_padding, cfg.dataset.flip)
-    model = build_model(cfg.model, len(info.classes), cfg.seed).to(device, memory_format=torch.channels_last)
+    model = build_model(cfg.model, len(info.classes), cfg.seed).to(device).to(memory_format=torch.channels_last)
     optimizer = build_optimizer(cfg.optimizer, model)
     takes_loss = "loss" in inspect.signature(optimizer.step).parameters
     parameters = list(model.parameters())
+
+    def step_with(loss: Tensor) -> None:
+        optimizer.step(loss=loss)  # type: ignore[call-overload]
 
     folder = store.begin(name, asdict(cfg))
     recorder = Recorder(folder)
@@ -60,7 +63,7 @@ def train(cfg: TrainConfig, info: DatasetInfo) -> dict[str, Any]:
                     loss.backward()
                     loss = loss.detach()
                     norm_sq = _own_norm_sq(optimizer, parameters)
-                    optimizer.step(**({"loss": loss} if takes_loss else {}))
+                    step_with(loss) if takes_loss else optimizer.step()
                     group = optimizer.param_groups[0]
 
                     step, samples = step + 1, samples + len(labels)

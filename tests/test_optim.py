@@ -175,7 +175,7 @@ def test_mixed_memory_layouts(layout):
     if layout == "expanded gradient":
         g = torch.tensor(0.5).expand(4, 3, 5, 2)
     p.grad = g
-    h, (expected,) = float64_step([p], 2.0)
+    _, (expected,) = float64_step([p], 2.0)
     CLR([p]).step(loss=2.0)
     assert torch.allclose(p.double(), expected, rtol=0, atol=1e-6)
 

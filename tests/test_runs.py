@@ -114,7 +114,7 @@ def test_sweep_killed_and_called_again_makes_each_run_once(tmp_path):
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 200
-    while len(list(tmp_path.glob("runs/*/run.json"))) < 3 and time.monotonic() < deadline:
+    while len(list(tmp_path.glob("runs/*/run.json"))) < 3 and sweep.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     os.killpg(sweep.pid, signal.SIGKILL)
     sweep.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -75,7 +75,7 @@ class BatchLoader:
         if loader == "torch":
             self._dataset = _Batches(open_source(info.config).split(split))
 
-    def epoch(self, seed: int = 0, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, seed: int = 0, epoch: int = 0, start: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch from number `start` on.
 
         train: shuffled by (seed, epoch); samples that do not fill a last batch are left out. test: all samples in
