@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from matplotlib import style as matplotlib_style
 from plots import figure2, figure4, figure6, style, tables
 
-from clr.cli import fail
 from clr.errors import UserError
 
 DRAW = {2: figure2.draw, 4: figure4.draw, 6: figure6.draw}
@@ -29,15 +29,17 @@ def draw_all(folder: Path) -> list[Path]:
     return paths
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="a protocol's results, such as results/quick")
     try:
         paths = draw_all(parser.parse_args().folder)
     except UserError as error:
-        fail(error)
+        print(error, file=sys.stderr)
+        return 2
     print(*paths, sep="\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
