@@ -1,6 +1,7 @@
 import hashlib
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,11 +97,24 @@ def test_digits_split_is_stratified_and_disjoint():
     assert (first[..., 0] == first[..., 2]).all()
 
 
+def test_subset_keeps_the_order_of_the_source():
+    whole = open_source(DatasetConfig(name="digits", source="digits", resolution=8)).split("train")
+    subset = open_source(DatasetConfig(name="digits", source="digits", resolution=8, train_samples=20)).split("train")
+    seen = [0] * 10
+    first = []
+    for i, label in enumerate(whole.labels):
+        seen[label] += 1
+        if seen[label] <= 2:
+            first.append(i)
+    assert subset.labels.tolist() == whole.labels[first].tolist()
+    assert all((subset[i] == whole[j]).all() for i, j in enumerate(first))
+
+
 def test_digits_are_enlarged():
     assert open_source(DatasetConfig(name="digits", source="digits")).split("test")[0].shape == (32, 32, 3)
 
 
-def write_batches(root: Path, each: int = 4) -> dict[str, list[list[str]]]:
+def write_batches(root: Path, each: int = 4) -> dict[str, Any]:
     """Small batches in CIFAR-10's format, and the checksums by which torchvision would know them for the real ones."""
     rng = np.random.default_rng(0)
     folder = root / "cifar-10-batches-py"

@@ -33,7 +33,7 @@ def draw(tables: Tables) -> Figure:
         style.draw(ax, panel, look, ylim)
         style.legend(ax, others=[])  # a small panel has no room for more: the note below explains the grey
         gone = [f"{curve.rate:g}" for curve, _ in panel if curve.diverged and not curve.main]
-        ax.set(title=f"batch size {size}" + (f" (diverged: {', '.join(gone)})" if gone else ""), xlabel="epoch")
+        ax.set(title=f"batch size {size}" + (f" (diverged: rate {', '.join(gone)})" if gone else ""), xlabel="epoch")
     _summary(axes["last"], {size: [curve for curve, _ in panel] for size, panel in panels.items()}, look)
     for i, name in enumerate(dict.fromkeys(names)):
         if i % columns:
