@@ -26,6 +26,7 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(PY) bench/step.py
+	$(PY) bench/trainer.py
 
 clean:
 	rm -rf .venv runs

@@ -20,6 +20,9 @@ def door(main: Callable[[], None]) -> None:
         main()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         fail(error)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on with what is left", file=sys.stderr)
+        sys.exit(130)
 
 
 def fail(error: Exception) -> None:

@@ -106,6 +106,8 @@ def checked(composed: DictConfig) -> TrainConfig:
     for key, least in _AT_LEAST.items():
         if (number := OmegaConf.select(composed, key)) < least:
             raise UserError(f"{key}={number} is too small: it must be at least {least}")
+    if "/" in cfg.dataset.name:
+        raise UserError(f"dataset.name={cfg.dataset.name} names a folder below data_dir: it must hold no /")
     for key in ("name", "_target_"):
         if not cfg.optimizer.get(key):
             raise UserError(f"the optimizer's config has no {key}; see configs/optimizer/clr.yaml")

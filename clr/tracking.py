@@ -22,6 +22,8 @@ FINISH_SECONDS = 60  # for the last uploads, after the run's own records are saf
 class Tracker:
     """Mirrors rows into a W&B run; does nothing with `wandb.mode=disabled`."""
 
+    _unreachable = False  # found out once for all the runs of a process: each try takes half a minute
+
     def __init__(self, wandb: WandbConfig, name: str, config: dict[str, Any], folder: Path) -> None:
         self._queue: queue.SimpleQueue[tuple[dict[str, Any], int] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -70,10 +72,13 @@ class Tracker:
                 config=config, dir=str(folder), mode=mode, settings=settings, reinit="create_new",
             )  # fmt: skip
 
-        if wandb.mode == "online":
+        if wandb.mode == "online" and not Tracker._unreachable:
             try:
-                return init("online")
+                if library.login(prompt=False):  # False: no API key; asking for one would hang a batch job
+                    return init("online")
+                reason = "there is no API key; set WANDB_API_KEY or call wandb login"
             except Exception as error:
                 reason = str(error).splitlines()[0]
-                print(f"W&B cannot be reached ({reason}); this run is kept offline under {folder}", file=sys.stderr)
+            Tracker._unreachable = True
+            print(f"W&B cannot be reached ({reason}); runs are kept offline, wandb sync uploads them", file=sys.stderr)
         return init("offline")

@@ -27,9 +27,17 @@ SWEEP = [
 ]  # fmt: skip
 
 
-def door(name, *args):
+def door(name, *args, env=None):
     command = [sys.executable, str(ROOT / name), *map(str, args)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | (env or {}),
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def places(tmp, prefix=""):
@@ -174,3 +182,13 @@ def test_environment_yml_holds_the_pinned_requirements():
     for name in ("requirements.txt", "requirements-ffcv.txt"):
         for line in (ROOT / name).read_text().splitlines():
             assert line.startswith("#") or re.fullmatch(r"[\w-]+==[\w.]+", line), line
+
+
+def test_an_unreachable_wandb_server_stops_nothing(tmp_path, free_port):
+    nobody = {"WANDB_BASE_URL": f"http://127.0.0.1:{free_port}", "WANDB_API_KEY": "a" * 40}
+    run = door("train.py", *TINY, *places(tmp_path), "wandb.mode=online", "loader=torch", "workers=0", env=nobody)
+    assert run.returncode == 0 and run.stdout.startswith("finished"), run.stderr
+    assert "W&B cannot be reached" in run.stderr and "Traceback" not in run.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert len(pd.read_parquet(folder / "steps.parquet")) == 8
+    assert list(folder.glob("wandb/offline-run-*/*.wandb"))
