@@ -2,7 +2,7 @@
 
     python bench/trainer.py
 
-ResNet-18, vanilla SGD, 32×32 pixels. The two run in turn, several times, and so share the machine's good and bad moments;
+ResNet-18, vanilla SGD, 32×32 pixels. The two run in turn, several times, and so share good and bad moments;
 printed are the medians and the median of the ratios. The trainer reads FFCV files, normalises, records loss, rate and
 ‖g‖² of each step, mirrors to W&B offline and shows its bar; its evaluation and its first step are left out.
 """

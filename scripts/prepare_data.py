@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import sys
 
+from clr.cli import door
 from clr.config import load
 from clr.data import prepare
-from clr.errors import UserError
 
 
-def main(overrides: list[str]) -> int:
-    try:
-        config = load(overrides)
-        info = prepare(config.dataset, config.data_dir, config.loader)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+def main() -> None:
+    config = load(sys.argv[1:])
+    info = prepare(config.dataset, config.data_dir, config.loader)
     print(f"{info.label}: {info.num_train:,} training and {info.num_test:,} test images, {len(info.classes)} classes")
     print(f"{info.resolution}×{info.resolution} pixels, mean {info.mean}, standard deviation {info.std}")
     print(f"converted in {info.folder}, fingerprint {info.fingerprint}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    door(main)
