@@ -93,24 +93,21 @@ class CLR(torch.optim.Optimizer):
                 loss = closure()
         assert loss is not None
 
-        params = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        grads = [p.grad for p in params]
-        if any(g.is_sparse for g in grads):
-            raise RuntimeError("CLR does not support sparse gradients: make the embedding with sparse=False")
-        device = params[0].device if params else self.param_groups[0]["params"][0].device
-        energy = self._global_mean(loss, device)
-        norm_sq = grad_norm_sq(grads) if grads else torch.zeros_like(energy)
-
-        gap = energy - self.defaults["f_star"]
-        skip = ~(gap.isfinite() & norm_sq.isfinite())
-        # Written with `where` because clamp and min pass a nan on. A gap or a norm of 0 gives rate 0.
-        h = torch.where(skip | (gap <= 0) | (norm_sq == 0), 0.0, gap / norm_sq)
+        # All that is looked up in Python comes before the norm, whose long read empties the caches.
+        updates = [_Update(group["params"]) for group in self.param_groups]
+        alike = [gs for update in updates for gs in update.alike()]
+        device = alike[0][0].device if alike else self.param_groups[0]["params"][0].device
+        gap = self._global_mean(loss, device) - self.defaults["f_star"]
+        norm_sq = _sum([_norm(gs).square() for gs in alike]) if alike else torch.zeros_like(gap)
+        skip = ((gap + norm_sq) * 0).isnan()  # nan or infinite
+        # A norm of 0 or a number that is not finite gives rate 0 before the clamp, which would pass a nan on.
+        h = (gap / norm_sq).nan_to_num_(0.0, 0.0, 0.0).clamp_(min=0)
         skipped = self.param_groups[0]["skipped"].to(device) + skip
-        for group in self.param_groups:
+        for group, update in zip(self.param_groups, updates, strict=True):
             lr = h if group["max_lr"] is None else h.clamp(max=group["max_lr"])
             group["lr"] = lr.to(_rate_dtype(device))
             group["grad_norm_sq"], group["skipped"] = norm_sq, skipped
-            _descend([p for p in group["params"] if p.grad is not None], group["lr"], skip)
+            update.descend(group["lr"], skip)
         return loss
 
     def _global_mean(self, loss: Tensor | float, device: torch.device) -> Tensor:
@@ -137,66 +134,96 @@ def grad_norm_sq(grads: Sequence[Tensor]) -> Tensor:
 
     Within 1e-6 (relative) of a sum in float64, in one pass over the gradients and without copies of their size.
     """
-    by_device: dict[torch.device, list[Tensor]] = defaultdict(list)
+    by_dtype: dict[tuple[torch.device, torch.dtype], list[Tensor]] = defaultdict(list)
     for g in grads:
-        by_device[g.device].append(g)
-    first = grads[0].device
-    total = torch.zeros((), dtype=_sum_dtype(first), device=first)
-    for device, gs in by_device.items():
-        norms: list[Tensor] = []
-        if device.type == "cpu":
-            for g in gs:
-                flat, dtype = _flat(g), torch.promote_types(g.dtype, torch.float32)
-                whole = flat.numel() // _ROW * _ROW
-                if whole:
-                    norms.append(torch.linalg.vector_norm(flat[:whole].view(-1, _ROW), dim=1, dtype=dtype).double())
-                if whole < flat.numel():
-                    norms.append(torch.linalg.vector_norm(flat[whole:], dtype=dtype).double().view(1))
-            partial = torch.cat(norms) if norms else total.new_zeros(1)
-        else:
-            by_dtype: dict[torch.dtype, list[Tensor]] = defaultdict(list)
-            for g in gs:
-                by_dtype[torch.promote_types(g.dtype, torch.float32)].append(g)
-            for dtype, same in by_dtype.items():
-                norms += torch._foreach_norm(same, 2, dtype=dtype)
-            partial = torch.stack([n.to(_sum_dtype(device)) for n in norms])
-        total += partial.square().sum().to(total)
+        by_dtype[g.device, g.dtype].append(g)
+    return _sum([_norm(gs).square() for gs in by_dtype.values()])
+
+
+def _sum(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of 0-dim tensors, on the device of the first."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part.to(total)
     return total
 
 
-def _flat(g: Tensor) -> Tensor:
-    """`g` as one row in the order of its memory: a view wherever its elements lie without gaps."""
-    return g.permute(sorted(range(g.dim()), key=g.stride, reverse=True)).reshape(-1)
+def _norm(gs: list[Tensor]) -> Tensor:
+    """‖g‖ over tensors of one device and dtype, 0-dim, in `_sum_dtype`: the norm of the norms of their parts."""
+    device, dtype = gs[0].device, gs[0].dtype
+    # Naming a dtype sends even float32 through a slower kernel: only for half precision.
+    wide = None if dtype in (torch.float32, torch.float64) else torch.float32
+    norms = _row_norms(gs, wide) if device.type == "cpu" else torch.stack(torch._foreach_norm(gs, 2, wide))
+    return torch.linalg.vector_norm(norms, dtype=_sum_dtype(device))
 
 
-def _descend(params: list[Tensor], lr: Tensor, skip: Tensor) -> None:
-    """p ← p − lr · p.grad, unless `skip` (0-dim bool), with neither a temporary nor a look at the device's values."""
-    fused: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
-    for p in params:
-        g = p.grad
-        assert g is not None
-        # The fused kernel walks both memories side by side, so it needs one layout without gaps.
-        dense = p.is_contiguous() or (p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last))
-        if dense and p.stride() == g.stride() and g.dtype == p.dtype:
-            ps, gs = fused[p.device, p.dtype]
-            ps.append(p)
-            gs.append(g)
-        else:
+def _row_norms(gs: list[Tensor], wide: torch.dtype | None) -> Tensor:
+    """Norms of rows of at most `_ROW` elements that make up `gs`, on the CPU: shape (rows,)."""
+    norms, rest = [], []
+    for g in gs:
+        n = g.numel()
+        if n < _ROW:
+            rest.append(g if g.dim() == 1 else g.reshape(-1))
+            continue
+        if not _dense(g):
+            g = g.contiguous()
+        whole, start = n // _ROW * _ROW, g.storage_offset()
+        norms.append(torch.linalg.vector_norm(g.as_strided((n // _ROW, _ROW), (_ROW, 1), start), dim=1, dtype=wide))
+        if whole < n:
+            rest.append(g.as_strided((n - whole,), (1,), start + whole))
+    if rest:
+        # A copy, but of less than a row from each gradient, and far cheaper than a kernel for each.
+        norms.append(torch.linalg.vector_norm(torch.cat(rest), dtype=torch.float64).view(1))
+    return torch.cat(norms)
+
+
+def _dense(x: Tensor) -> bool:
+    """Whether the elements of `x` lie in memory without gaps, in either of the usual orders."""
+    return x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+
+
+class _Update:
+    """p ← p − lr · g for the parameters that have a gradient, without a temporary wherever their memories match."""
+
+    def __init__(self, params: Sequence[Tensor]) -> None:
+        self._fused: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
+        self._odd: list[tuple[Tensor, Tensor]] = []
+        for p in params:
+            if (g := p.grad) is None:
+                continue
+            if g.is_sparse:
+                raise RuntimeError("CLR does not support sparse gradients: make the embedding with sparse=False")
+            # The fused kernel walks both memories side by side, so it needs one layout without gaps.
+            if p.dtype == g.dtype and p.stride() == g.stride() and _dense(p):
+                ps, gs = self._fused.setdefault((p.device, p.dtype), ([], []))
+                ps.append(p)
+                gs.append(g)
+            else:
+                self._odd.append((p, g))
+
+    def alike(self) -> list[list[Tensor]]:
+        """The gradients, in lists of one device and dtype each."""
+        return [gs for _, gs in self._fused.values()] + [[g] for _, g in self._odd]
+
+    def descend(self, lr: Tensor, skip: Tensor) -> None:
+        """Make the step unless `skip` (0-dim bool), without a look at the device's values."""
+        for p, g in self._odd:
             p.copy_(torch.where(skip.to(p.device), p, p - lr.to(p.device, p.dtype) * g))
-    for (device, _), (ps, gs) in fused.items():
-        torch._fused_sgd_(
-            ps,
-            gs,
-            [],
-            weight_decay=0.0,
-            momentum=0.0,
-            lr=lr.to(device),
-            dampening=0.0,
-            nesterov=False,
-            maximize=False,
-            is_first_step=False,
-            found_inf=skip.to(device, torch.float32),
-        )
+        for (device, _), (ps, gs) in self._fused.items():
+            # From the last to the first: the norm was read from the first to the last, so that caches hold the end.
+            torch._fused_sgd_(
+                ps[::-1],
+                gs[::-1],
+                [],
+                weight_decay=0.0,
+                momentum=0.0,
+                lr=lr.to(device),
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                is_first_step=False,
+                found_inf=skip.to(device, torch.float32),
+            )
 
 
 def _sum_dtype(device: torch.device | None) -> torch.dtype:
