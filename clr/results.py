@@ -50,6 +50,7 @@ def _row(run: dict[str, Any]) -> dict[str, Any]:
         "model": config["model"]["name"],
         "optimizer": config["optimizer"]["name"],
         "learning_rate": config["optimizer"].get("lr"),
+        "max_lr": config["optimizer"].get("max_lr"),
         "batch_size": config["batch_size"],
         "seed": config["seed"],
         "epochs": config["epochs"],

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 from hydra import compose
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -34,28 +34,39 @@ class Planned:
 
 
 @cache
-def _swept(optimizer: str) -> bool:
-    """Whether the optimizer runs with each of the protocol's learning rates: its config has the key lr."""
+def _keys(optimizer: str) -> frozenset[str]:
+    """The keys of the optimizer's config: with lr, it runs at each of a task's rates; with max_lr, it takes its cap."""
     path = CONFIGS / "optimizer" / f"{optimizer}.yaml"
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise UserError(f"there is no optimizer {optimizer}: configs/optimizer has {names}")
-    return "lr" in yaml.safe_load(path.read_text())
+    return frozenset(yaml.safe_load(path.read_text()))
 
 
-def _overrides(need: DictConfig, protocol: DictConfig) -> Iterator[list[str]]:
+def overrides_of(figure: int, sweep: DictConfig) -> Iterator[list[str]]:
+    """Hydra overrides of each run of a figure: of those lines of its needs whose task the protocol has."""
+    tasks = sweep.protocol.tasks
+    needs = {number: [need for need in lines if need.task in tasks] for number, lines in sweep.figures.items()}
+    if not needs.get(figure):
+        problem = "needs a task that is not in" if figure in needs else "is unknown to"
+        can = ",".join(str(number) for number, known in needs.items() if known)
+        raise UserError(f"figure={figure} {problem} protocol {sweep.protocol.name}; it has figure={can}")
+    for need in needs[figure]:
+        yield from _overrides(need, tasks[need.task], sweep.protocol.seeds)
+
+
+def _overrides(need: DictConfig, task: DictConfig, seeds: ListConfig) -> Iterator[list[str]]:
     """Hydra overrides of each run in one line of a figure's needs: seeds outermost, so that an early stop is fair."""
-    if need.task not in protocol.tasks:
-        raise UserError(f"protocol {protocol.name} has no task {need.task}; it has {', '.join(protocol.tasks)}")
-    task = protocol.tasks[need.task]
     batch_sizes = [task.batch_size] if need.batch_sizes == "headline" else task.batch_sizes
-    for seed in protocol.seeds:
+    for seed in seeds:
         for batch_size in batch_sizes:
             for optimizer in need.optimizers:
-                rates = [f"optimizer.lr={rate}" for rate in task.learning_rates] if _swept(optimizer) else [None]
+                fixed = [f"model={need.model}", f"optimizer={optimizer}"]
+                if "max_lr" in task and "max_lr" in _keys(optimizer):
+                    fixed.append(f"optimizer.max_lr={task.max_lr}")
+                rates = [[f"optimizer.lr={rate}"] for rate in task.learning_rates] if "lr" in _keys(optimizer) else [[]]
                 for rate in rates:
-                    fixed = [f"model={need.model}", f"optimizer={optimizer}", *([rate] if rate else [])]
-                    yield [*task.overrides, *fixed, f"batch_size={batch_size}", f"seed={seed}"]
+                    yield [*task.overrides, *fixed, *rate, f"batch_size={batch_size}", f"seed={seed}"]
 
 
 def plan(sweep: DictConfig) -> dict[str, Planned]:
@@ -66,17 +77,14 @@ def plan(sweep: DictConfig) -> dict[str, Planned]:
     prepared: dict[str, DatasetInfo] = {}
     planned: dict[str, Planned] = {}
     for figure in sweep.figure:
-        if figure not in sweep.figures:
-            raise UserError(f"figure={figure} is unknown; there are {', '.join(map(str, sweep.figures))}")
-        for need in sweep.figures[figure]:
-            for overrides in _overrides(need, sweep.protocol):
-                common = [f"wandb.group={sweep.protocol.name}", *sweep.train, f"store={sweep.store}"]
-                cfg = checked(compose("train", overrides=[*overrides, *common]))
-                key = str((cfg.dataset, cfg.data_dir, cfg.loader))
-                if key not in prepared:
-                    prepared[key] = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
-                name = run_id(cfg, prepared[key].fingerprint)
-                planned.setdefault(name, Planned(cfg, prepared[key])).figures.add(int(figure))
+        for overrides in overrides_of(figure, sweep):
+            common = [f"wandb.group={sweep.protocol.name}", *sweep.train, f"store={sweep.store}"]
+            cfg = checked(compose("train", overrides=[*overrides, *common]))
+            key = str((cfg.dataset, cfg.data_dir, cfg.loader))
+            if key not in prepared:
+                prepared[key] = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
+            name = run_id(cfg, prepared[key].fingerprint)
+            planned.setdefault(name, Planned(cfg, prepared[key])).figures.add(int(figure))
     return planned
 
 

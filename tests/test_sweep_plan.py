@@ -1,0 +1,98 @@
+"""Which runs each protocol's figures are planned to, as Hydra overrides: no data is prepared."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+
+from clr.config import CONFIGS
+from clr.errors import UserError
+from clr.sweep import overrides_of
+
+PROTOCOLS = sorted(path.stem for path in (CONFIGS / "protocol").glob("*.yaml"))
+
+
+def plan(protocol, *overrides):
+    """The overrides of each run of each figure, and of all figures together, each once."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        sweep = compose("sweep", overrides=[f"protocol={protocol}", *overrides])
+    figures = {figure: [tuple(run) for run in overrides_of(figure, sweep)] for figure in sweep.figure}
+    return figures, list(dict.fromkeys(run for runs in figures.values() for run in runs))
+
+
+def having(runs, *overrides):
+    return [run for run in runs if set(overrides) <= set(run)]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "counts", "total"),
+    [
+        # seeds × batch sizes × (CLR and the rates)
+        ("quick", {2: 3 * 5, 4: 3, 6: 3 * 2 * 5}, 3 * 2 * 5),
+        ("cpu", {2: 15, 3: 3 * 2, 4: 3 + 3, 5: 3, 6: 3 * 3 * 5, 7: 3 * 4}, 45 + 3 + 12 + 3),
+        ("gpu", {2: 18, 3: 6, 4: 6, 5: 3, 6: 36, 7: 18}, 36 + 3 + 18 + 3),
+        ("paper", {2: 24, 3: 9, 4: 6, 5: 3, 6: 120, 7: 18}, 120 + 3 + 18 + 6),
+    ],
+)
+def test_a_protocols_own_figures_and_their_runs(protocol, counts, total):
+    figures, runs = plan(protocol)
+    assert {figure: len(of) for figure, of in figures.items()} == counts
+    assert all(len(set(of)) == len(of) for of in figures.values()) and len(runs) == total
+
+
+def test_the_runs_on_the_digits_are_told_apart_by_what_they_always_were():
+    figures, _ = plan("quick")
+    common = ("dataset=digits", "precision=fp32", "epochs=6", "model=resnet18")
+    sgd = [f"optimizer.lr={rate}" for rate in (0.01, 0.03, 0.1, 0.3)]
+    each = [("optimizer=clr",), *(("optimizer=sgd", rate) for rate in sgd)]
+    # Seeds outermost: what a sweep has made when it is stopped early compares the same seeds
+    expected = [(*common, *run, "batch_size=256", f"seed={seed}") for seed in (0, 1, 2) for run in each]
+    assert figures[2] == expected and figures[4] == having(expected, "optimizer=clr")
+
+
+@pytest.mark.parametrize("protocol", ["cpu", "gpu", "paper"])
+def test_on_imagenet_clr_alone_is_capped_and_sgd_alone_has_rates(protocol):
+    figures, runs = plan(protocol)
+    capped = having(runs, "optimizer.max_lr=10")
+    imagenet = [run for run in runs if run[0].startswith("dataset=imagenet")]
+    assert capped and capped == having(imagenet, "optimizer=clr") and having(capped, "model=resnet50") == capped
+    assert set(imagenet) == {*figures[3], *figures[7]}
+    with_rate = [run for run in runs if any(override.startswith("optimizer.lr=") for override in run)]
+    assert with_rate == having(runs, "optimizer=sgd")
+    # Figure 4's second panel is CLR of Figure 7; Figure 3 has it, too
+    assert figures[4][3:] == having(figures[7], "optimizer=clr") and set(figures[4][3:]) <= set(figures[3])
+    assert figures[4][:3] == having(figures[2], "optimizer=clr")
+
+
+def test_resnet50_on_cifar10_is_clr_with_a_budget_of_its_own():
+    expected = ("dataset=cifar10-5k", "dataset.test_samples=2000", "precision=bf16", "epochs=8", "model=resnet50",
+                "optimizer=clr", "batch_size=500")  # fmt: skip
+    assert plan("cpu")[0][5] == [(*expected, f"seed={seed}") for seed in (0, 1, 2)]
+
+
+def test_a_task_that_is_taken_away_takes_its_panel_of_figure_4_along():
+    figures, _ = plan("gpu", "~protocol.tasks.imagenet", "figure=[2,4]")
+    assert figures[4] == having(figures[2], "optimizer=clr")
+
+
+@pytest.mark.parametrize(
+    ("figure", "problem"),
+    [
+        (3, "figure=3 needs a task that is not in protocol quick; it has figure=2,4,6"),
+        (9, "figure=9 is unknown to protocol quick; it has figure=2,4,6"),
+    ],
+)
+def test_a_figure_that_cannot_be_planned_is_a_users_mistake(figure, problem):
+    with pytest.raises(UserError) as error:
+        plan("quick", f"figure=[{figure}]")
+    assert str(error.value) == problem
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_task_is_needed_and_no_figure_is_forgotten(protocol):
+    figures = yaml.safe_load(Path(CONFIGS / "sweep.yaml").read_text())["figures"]
+    written = yaml.safe_load((CONFIGS / "protocol" / f"{protocol}.yaml").read_text())
+    can = {number for number, needs in figures.items() if any(need["task"] in written["tasks"] for need in needs)}
+    assert set(written["figures"]) == can
+    assert set(written["tasks"]) <= {need["task"] for needs in figures.values() for need in needs}
