@@ -7,11 +7,19 @@ import sys
 from pathlib import Path
 
 from matplotlib import style as matplotlib_style
-from plots import figure2, figure4, figure6, style, tables
+from plots import figure2, figure3, figure4, figure6, style, tables
 
 from clr.errors import UserError
 
-DRAW = {2: figure2.draw, 4: figure4.draw, 6: figure6.draw}
+# Figure 5 is drawn as Figure 3, and 7 as 2: the model or the data is another.
+DRAW = {
+    2: figure2.draw,
+    3: figure3.draw,
+    4: figure4.draw,
+    5: figure3.draw,
+    6: figure6.draw,
+    7: figure2.draw,
+}
 
 
 def draw_all(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Figure 2: CLR against SGD at the best fixed rate of a sweep, at one batch size."""
+"""Figures 2 and 7: CLR against SGD at the best fixed rate of a sweep, at one batch size."""
 
 from __future__ import annotations
 

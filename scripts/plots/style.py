@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -26,6 +27,9 @@ OTHERS: list[dict[str, Any]] = [
     {"color": "#CC79A7", "linestyle": (0, (1, 1))},
     {"color": "#56B4E9", "linestyle": (0, (6, 1.5, 1, 1.5, 1, 1.5))},
 ]
+# One optimizer's blue from dark to light, where its curves are told apart by batch size.
+SHADES = LinearSegmentedColormap.from_list("clr", ["#00253F", "#0072B2", "#7CC8F2"])
+STYLES: list[Any] = ["-", (0, (4, 1.5)), "-.", (0, (1, 1)), (0, (6, 1.5, 1, 1.5, 1, 1.5))]
 INK, QUIET, WARNING = "#222222", "#555555", "#A00000"
 
 RC: dict[str, Any] = {
@@ -64,6 +68,13 @@ def looks(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """The look of each optimizer among `runs`: the same in all panels of a figure."""
     others = sorted(set(runs["optimizer"]) - set(LOOKS))
     return LOOKS | {name: OTHERS[i % len(OTHERS)] for i, name in enumerate(others)}
+
+
+def shades(n: int) -> list[dict[str, Any]]:
+    """The looks of one optimizer's curves at `n` batch sizes; a single one looks as it does in the other figures."""
+    if n == 1:
+        return [LOOKS["clr"]]
+    return [{"color": SHADES(i / (n - 1)), "linestyle": STYLES[i % len(STYLES)]} for i in range(n)]
 
 
 def draw(
@@ -159,6 +170,23 @@ def describe(figure: Figure, tables: Tables, title: str, notes: list[str]) -> No
     partial = f" (partial: {missing} of {tables.named} runs missing)" if missing else ""
     figure.suptitle(title + partial, x=0.01, ha="left", weight="bold", color=WARNING if missing else INK)
 
+    facts = [_facts(of) for _, of in runs.groupby(["dataset", "data_label", "model"])]
+    kind = "Scaled-down protocol" if protocol["scaled"] else "Protocol"
+    notes = [f"{kind} “{protocol['name']}”: {protocol['title']}.", *notes]
+    if runs["seed"].nunique() > 1:
+        notes.append("Lines are means over the seeds, bands reach from the lowest to the highest seed.")
+    labels = [str(line.get_label()) for ax in figure.axes for line in ax.lines]
+    if any(label.startswith("_other") for label in labels):
+        notes.append("Grey: the other rates of the sweep, the larger the darker.")
+    if "_diverged" in labels:
+        notes.append("× marks where the first seed of a curve diverged.")
+    width = int(figure.get_figwidth() * 21)
+    text = "\n".join(textwrap.fill(part, width) for part in (*facts, " ".join(notes)))
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=6.5, color=QUIET, linespacing=1.4)
+
+
+def _facts(runs: pd.DataFrame) -> str:
+    """What was run, of the runs on one data set with one model."""
     seeds = sorted(set(runs["seed"]))
     count = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
     facts = [
@@ -169,18 +197,9 @@ def describe(figure: Figure, tables: Tables, title: str, notes: list[str]) -> No
         _join(runs["precision"]),
         f"{count} ({', '.join(map(str, seeds))})",
     ]
-    kind = "Scaled-down protocol" if protocol["scaled"] else "Protocol"
-    notes = [f"{kind} “{protocol['name']}”: {protocol['title']}.", *notes]
-    if len(seeds) > 1:
-        notes.append("Lines are means over the seeds, bands reach from the lowest to the highest seed.")
-    labels = [str(line.get_label()) for ax in figure.axes for line in ax.lines]
-    if any(label.startswith("_other") for label in labels):
-        notes.append("Grey: the other rates of the sweep, the larger the darker.")
-    if "_diverged" in labels:
-        notes.append("× marks where the first seed of a rate diverged.")
-    width = int(figure.get_figwidth() * 21)
-    text = "\n".join(textwrap.fill(part, width) for part in (" · ".join(facts), " ".join(notes)))
-    figure.supxlabel(text, x=0.01, ha="left", fontsize=6.5, color=QUIET, linespacing=1.4)
+    capped = runs[["optimizer", "max_lr"]].dropna().drop_duplicates()
+    facts += [f"{NAMES.get(name, name)}'s rate capped at {cap:g}" for name, cap in capped.itertuples(index=False)]
+    return " · ".join(facts)
 
 
 def _join(values: pd.Series) -> str:

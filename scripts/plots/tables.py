@@ -33,6 +33,7 @@ class Curve:
     """The runs, one a seed, that are drawn as one line."""
 
     optimizer: str
+    name: str  # what the legend calls it
     runs: pd.DataFrame
     rate: float | None  # the fixed rate, None where the optimizer sets its own
     best: BestRate | None  # set on the curve of the best fixed rate alone
@@ -48,10 +49,9 @@ class Curve:
 
     @property
     def label(self) -> str:
-        name = NAMES.get(self.optimizer, self.optimizer)
         if self.best is not None:
-            return f"{name}, best rate {self.rate:g}" + ("" if self.best.interior else "\n(edge of the sweep)")
-        return f"{name} (diverged)" if self.diverged else name
+            return f"{self.name}, best rate {self.rate:g}" + ("" if self.best.interior else "\n(edge of the sweep)")
+        return f"{self.name} (diverged)" if self.diverged else self.name
 
     def of(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of `table` that belong to these runs."""
@@ -67,6 +67,8 @@ def read(folder: Path) -> dict[int, Tables]:
     protocol = json.loads((folder / "protocol.json").read_text())
     # Ids are hashes: one that happens to look like a number must stay a string.
     runs = pd.read_csv(folder / "runs.csv", dtype={"run_id": str})
+    if "max_lr" not in runs:
+        runs["max_lr"] = np.nan  # tables from before there were caps
     named = pd.read_csv(folder / "figure_runs.csv", dtype={"run_id": str})
     steps = pd.read_parquet(folder / "steps.parquet", columns=["run_id", "step", "epoch", "loss", "learning_rate"])
     epochs = pd.read_parquet(folder / "epochs.parquet", columns=["run_id", "epoch", "test_accuracy"])
@@ -96,19 +98,21 @@ def read(folder: Path) -> dict[int, Tables]:
 
 def curves(runs: pd.DataFrame) -> list[Curve]:
     """The curves of one panel, those in colour last, so that they are drawn on top; CLR is the very last."""
-    if runs.duplicated(["optimizer", "learning_rate", "seed"]).any():
+    one_sweep = len(runs[["dataset", "model", "batch_size"]].drop_duplicates()) == 1
+    if not one_sweep or runs.duplicated(["optimizer", "learning_rate", "seed"]).any():
         raise ValueError("a panel shows one data set, model and batch size: one run for each seed of a rate")
     found = []
     for optimizer, own in runs.groupby("optimizer"):
+        names = (str(optimizer), NAMES.get(str(optimizer), str(optimizer)))
         adaptive, fixed = own[own["learning_rate"].isna()], own[own["learning_rate"].notna()]
         if len(adaptive):
-            found.append(Curve(str(optimizer), adaptive, rate=None, best=None))
+            found.append(Curve(*names, adaptive, rate=None, best=None))
         if len(fixed):
             best = best_fixed_rate(fixed)
             for rate in sorted(fixed["learning_rate"].unique()):
                 seeds = fixed[fixed["learning_rate"] == rate]
                 is_best = best is not None and rate == best.learning_rate
-                found.append(Curve(str(optimizer), seeds, rate=float(rate), best=best if is_best else None))
+                found.append(Curve(*names, seeds, rate=float(rate), best=best if is_best else None))
     return sorted(found, key=lambda c: (c.main, c.optimizer == "clr"))
 
 
