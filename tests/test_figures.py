@@ -1,77 +1,13 @@
 """The figures: what is drawn, in numbers worked out by hand; what is said; and that a second drawing is the same."""
 
-import importlib
-import json
-import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))  # as Python does for `python scripts/figures.py`
-figures = importlib.import_module("figures")
-tables = importlib.import_module("plots.tables")
-
-SEEDS, EPOCHS, STEPS_PER_EPOCH = (0, 1, 2), 3, 2
-# Seeds multiply the loss by 1, 2 and 6, so their mean is 3 times that of seed 0, from 1 to 6 times
-FACTOR = {0: 1.0, 1: 2.0, 2: 6.0}
-HALVES = {None: 0.4, 0.01: 0.9, 0.1: 0.5, 0.3: 0.6}  # what a step leaves of the loss
-ACCURACY = {0: 0.2, 1: 0.3, 2: 0.7}
-
-
-def loss(rate, seed, step):
-    return FACTOR[seed] * HALVES[rate] ** (step - 1)
-
-
-def write(folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epochs=EPOCHS, scaled=True):
-    """A protocol's tables: CLR and a sweep whose rate 1 diverges at step 2 + seed."""
-    runs, steps, done, named = [], [], [], []
-    for batch_size in batch_sizes:
-        for rate in rates:
-            for seed in SEEDS:
-                run_id = f"{batch_size}{0 if rate is None else int(rate * 1000)}{seed}"  # looks like a number
-                diverged = rate == 1.0
-                total = 2 + seed if diverged else epochs * STEPS_PER_EPOCH
-                for step in range(1, total + 1):
-                    value = 3.0**step if diverged else loss(rate, seed, step)
-                    if diverged and step == total:
-                        value = math.inf
-                    used = FACTOR[seed] * 0.01 * step if rate is None else rate
-                    steps.append((run_id, step, (step - 1) // STEPS_PER_EPOCH, value, used))
-                if not diverged:
-                    done += [(run_id, epoch, ACCURACY[seed] * epoch / epochs) for epoch in range(1, epochs + 1)]
-                last = [row[3] for row in steps if row[0] == run_id and row[2] == epochs - 1]
-                runs.append(
-                    {
-                        "run_id": run_id,
-                        "dataset": "cifar10-5k",
-                        "data_label": "CIFAR-10, 5,000 images",
-                        "model": "resnet18",
-                        "optimizer": "clr" if rate is None else "sgd",
-                        "learning_rate": rate,
-                        "batch_size": batch_size,
-                        "seed": seed,
-                        "epochs": epochs,
-                        "status": "diverged" if diverged else "finished",
-                        "final_train_loss": math.nan if diverged else np.mean(last),
-                        "precision": "fp32",
-                    }
-                )
-                named += [(6, run_id)] + [(number, run_id) for number in (2, 4) if batch_size == batch_sizes[0]]
-    folder.mkdir(parents=True, exist_ok=True)
-    protocol = {"name": "quick", "title": "for a laptop", "scaled": scaled, "seeds": list(SEEDS)}
-    (folder / "protocol.json").write_text(json.dumps(protocol))
-    pd.DataFrame(runs).to_csv(folder / "runs.csv", index=False)
-    columns = ["run_id", "step", "epoch", "loss", "learning_rate"]
-    pd.DataFrame(steps, columns=columns).to_parquet(folder / "steps.parquet")
-    pd.DataFrame(done, columns=["run_id", "epoch", "test_accuracy"]).to_parquet(folder / "epochs.parquet")
-    pd.DataFrame(named, columns=["figure", "run_id"]).to_csv(folder / "figure_runs.csv", index=False)
-    return folder
+from figure_tables import EPOCHS, HALVES, ROOT, band, drawing, edit_runs, figures, legend, line, luminance, texts, write
 
 
 @pytest.fixture(scope="module")
@@ -79,33 +15,9 @@ def folder(tmp_path_factory):
     return write(tmp_path_factory.mktemp("results") / "quick")
 
 
-def drawing(folder, number):
-    return figures.DRAW[number](tables.read(folder)[number])
-
-
-def line(ax, label):
-    (found,) = [x for x in ax.lines if x.get_label() == label]
-    return found
-
-
-def band(ax, i):
-    """The lower and upper edge of the i-th band, at each x: fill_between walks up one edge and down the other."""
-    vertices = ax.collections[i].get_paths()[0].vertices[:-1]
-    edges = pd.DataFrame(vertices, columns=["x", "y"]).groupby("x")["y"]
-    return edges.min().to_numpy(), edges.max().to_numpy()
-
-
-def texts(figure):
-    """All text but that of legends, on one line."""
-    return " ".join(" ".join(t.get_text() for t in (figure._suptitle, figure._supxlabel)).split())
-
-
-def legend(ax):
-    return [t.get_text() for t in ax.get_legend().get_texts()]
-
-
-def test_figure_2_shows_mean_and_band_of_clr_and_of_the_best_rate(folder):
-    left, right = drawing(folder, 2).axes
+@pytest.mark.parametrize("number", [2, 7])
+def test_figures_2_and_7_show_mean_and_band_of_clr_and_of_the_best_rate(folder, number):
+    left, right = drawing(folder, number).axes
     steps = np.arange(1, 7)
     assert left.get_yscale() == "log"
     # Bands are drawn in the order of the curves: CLR's last, on top
@@ -159,6 +71,76 @@ def test_a_long_run_is_shown_in_means_of_some_steps_and_the_picture_says_so(tmp_
     assert "SGD, best rate 0.01\n(edge of the sweep)" in legend(figure.axes[0])
 
 
+def test_figure_3_shows_clr_at_each_batch_size_over_epochs(tmp_path):
+    # With batch size 64 an epoch has 4 steps, one with 256 still has 2
+    edit_runs(write(tmp_path), lambda runs: runs["batch_size"] == 64, num_train=4 * 64 + 63)
+    figure = drawing(tmp_path, 3)
+    left, right = figure.axes
+    labels = ["CLR, batch size 64", "CLR, batch size 256"]
+    steps, first = np.arange(1, 7), HALVES[None] ** np.arange(6)
+    assert left.get_yscale() == "log" and legend(left) == labels
+    for label, per_epoch, i in zip(labels, (4, 2), (1, 0), strict=True):  # the largest is drawn first
+        drawn = line(left, label)
+        assert drawn.get_xdata() == pytest.approx(steps / per_epoch)
+        assert drawn.get_ydata() == pytest.approx(3 * first)
+        low, high = band(left, i)
+        assert low == pytest.approx(first) and high == pytest.approx(6 * first)
+        assert np.array_equal(line(right, label).get_xdata(), [1, 2, 3])
+        assert line(right, label).get_ydata() == pytest.approx([40 / 3, 80 / 3, 40])
+        low, high = band(right, i)
+        assert low == pytest.approx([20 / 3, 40 / 3, 20]) and high == pytest.approx([70 / 3, 140 / 3, 70])
+    assert len(left.lines) == len(right.lines) == 2
+    small, large = (line(left, label) for label in labels)
+    assert luminance(small) - luminance(large) > 0.3 and small.get_linestyle() != large.get_linestyle()
+    assert figure._suptitle.get_text() == "Training with CLR across batch sizes"
+    assert "The loss of every step is shown." in texts(figure)
+
+
+def test_five_batch_sizes_can_be_told_apart_in_grey(tmp_path):
+    left, _ = drawing(write(tmp_path, batch_sizes=(16, 32, 64, 128, 256), rates=(None,)), 3).axes
+    dark_to_light = [luminance(drawn) for drawn in left.lines]
+    assert min(np.diff(dark_to_light)) > 0.08 and dark_to_light[-1] < 0.8
+    assert len({str(drawn.get_linestyle()) + str(drawn._unscaled_dash_pattern) for drawn in left.lines}) == 5
+
+
+def test_figure_3_says_how_many_steps_a_point_is_at_each_batch_size(tmp_path):
+    write(tmp_path, rates=(None,), epochs=125)  # 250 steps, but of batch size 256 only 200 are left
+    steps = pd.read_parquet(tmp_path / "steps.parquet")
+    steps[~(steps["run_id"].str.startswith("256") & (steps["step"] > 200))].to_parquet(tmp_path / "steps.parquet")
+    figure = drawing(tmp_path, 3)
+    assert "the mean of so many steps: 3 (batch size 64), 1 (batch size 256)." in texts(figure)
+    drawn = line(figure.axes[0], "CLR, batch size 64")
+    assert drawn.get_xdata()[:2] == pytest.approx([1, 2.5])  # steps 1 to 3 and 4 to 6, of 2 an epoch
+    assert drawn.get_ydata()[1] == pytest.approx(3 * np.mean([0.4**3, 0.4**4, 0.4**5]))
+
+
+def test_figure_5_is_figure_3_at_one_batch_size_in_clrs_colour(folder):
+    figure = drawing(folder, 5)
+    (drawn,) = figure.axes[0].lines
+    assert drawn.get_xydata() == pytest.approx(np.column_stack((np.arange(1, 7) / 2, 3 * 0.4 ** np.arange(6))))
+    clr = line(drawing(folder, 2).axes[0], "CLR")
+    assert (drawn.get_color(), drawn.get_linestyle()) == (clr.get_color(), clr.get_linestyle())
+    assert legend(figure.axes[0]) == ["CLR, batch size 64"]
+    assert figure._suptitle.get_text() == "Training with CLR"
+
+
+def test_a_batch_size_at_which_clr_diverged_is_named_and_has_a_cross(tmp_path):
+    write(tmp_path, rates=(None,))
+    steps = pd.read_parquet(tmp_path / "steps.parquet")
+    steps[~((steps["run_id"] == "25600") & (steps["step"] > 2))].to_parquet(tmp_path / "steps.parquet")
+    edit_runs(tmp_path, lambda runs: runs["run_id"] == "25600", status="diverged")
+    left, _ = drawing(tmp_path, 3).axes
+    assert legend(left) == ["CLR, batch size 64", "CLR, batch size 256 (diverged)"]
+    assert line(left, "_diverged").get_xydata() == pytest.approx(np.array([[1, 3 * 0.4]]))
+
+
+def test_figure_3_refuses_a_sweep_of_fixed_rates(tmp_path):
+    named = pd.read_csv(write(tmp_path) / "figure_runs.csv", dtype={"run_id": str})
+    named.assign(figure=3).drop_duplicates().to_csv(tmp_path / "figure_runs.csv", index=False)
+    with pytest.raises(ValueError, match="one optimizer that sets its own rate"):
+        drawing(tmp_path, 3)
+
+
 def test_figure_4_shows_the_rates_that_clr_took_and_the_best_fixed_one(folder):
     figure = drawing(folder, 4)
     (ax,) = figure.axes
@@ -171,17 +153,31 @@ def test_figure_4_shows_the_rates_that_clr_took_and_the_best_fixed_one(folder):
     assert len(ax.lines) == 2 and legend(ax) == ["CLR", "SGD, best rate 0.1"]
 
 
-def test_figure_4_without_a_sweep_has_a_panel_for_each_data_set(folder, tmp_path):
+def test_figure_4_has_a_panel_for_each_data_set_and_the_cap_in_that_which_has_one(tmp_path):
     write(tmp_path, batch_sizes=(64,), rates=(None,))
-    runs = pd.read_csv(tmp_path / "runs.csv")
-    runs.loc[1, ["dataset", "data_label"]] = ["imagenet", "ImageNet"]
-    runs.to_csv(tmp_path / "runs.csv", index=False)
-    first, second = drawing(tmp_path, 4).axes
+    imagenet = {"dataset": "imagenet", "data_label": "ImageNet", "model": "resnet50", "max_lr": 10}
+    edit_runs(tmp_path, lambda runs: runs["seed"] == 1, **imagenet)
+    figure = drawing(tmp_path, 4)
+    first, second = figure.axes
     assert first.get_title() == "CIFAR-10, 5,000 images\nResNet-18, batch size 64"
-    assert second.get_title() == "ImageNet\nResNet-18, batch size 64"
+    assert second.get_title() == "ImageNet\nResNet-50, batch size 64"
     assert line(first, "CLR").get_ydata() == pytest.approx(0.035 * np.arange(1, 7))  # seeds 0 and 2
     assert line(second, "CLR").get_ydata() == pytest.approx(0.02 * np.arange(1, 7))
-    assert len(first.lines) == len(second.lines) == 1
+    assert legend(first) == ["CLR"] and len(first.lines) == 1 and first.get_ylim()[1] < 1
+    assert legend(second) == ["CLR", "cap of the rate: 10"] and len(second.lines) == 2
+    assert set(line(second, "cap of the rate: 10").get_ydata()) == {10} and second.get_ylim()[1] > 10
+    assert (
+        "CIFAR-10, 5,000 images · ResNet-18 · batch size 64 · 3 epochs · fp32 · 2 seeds (0, 2) "
+        "ImageNet · ResNet-50 · batch size 64 · 3 epochs · fp32 · 1 seed (1) · CLR's rate capped at 10 Scaled"
+    ) in texts(figure)
+
+
+def test_tables_from_before_there_were_caps_are_drawn_as_without(folder, tmp_path):
+    write(tmp_path)
+    pd.read_csv(tmp_path / "runs.csv").drop(columns="max_lr").to_csv(tmp_path / "runs.csv", index=False)
+    for number in (2, 4):
+        old, new = drawing(tmp_path, number), drawing(folder, number)
+        assert texts(old) == texts(new) and len(old.axes[0].lines) == len(new.axes[0].lines)
 
 
 def test_figure_6_shows_epoch_means_for_each_batch_size_and_the_last_ones_against_it(folder):
@@ -210,10 +206,8 @@ def test_figure_6_shows_epoch_means_for_each_batch_size_and_the_last_ones_agains
 
 
 def test_the_best_rate_is_chosen_at_each_batch_size(tmp_path):
-    write(tmp_path)
-    runs = pd.read_csv(tmp_path / "runs.csv")
-    runs.loc[(runs["batch_size"] == 256) & (runs["learning_rate"] == 0.3), "final_train_loss"] = 1e-6
-    runs.to_csv(tmp_path / "runs.csv", index=False)
+    better = {"final_train_loss": 1e-6}
+    edit_runs(write(tmp_path), lambda r: (r["batch_size"] == 256) & (r["learning_rate"] == 0.3), **better)
     first, second, _ = drawing(tmp_path, 6).axes
     assert legend(first)[1] == "SGD, best rate 0.1" and legend(second)[1] == "SGD, best rate 0.3"
 
@@ -224,24 +218,21 @@ def test_where_every_rate_diverged_clr_stands_alone(tmp_path):
 
 
 def test_clr_that_diverged_is_called_so(tmp_path):
-    write(tmp_path, rates=(None, 0.01, 0.1))
-    runs = pd.read_csv(tmp_path / "runs.csv")
-    runs.loc[0, "status"] = "diverged"
-    runs.to_csv(tmp_path / "runs.csv", index=False)
+    edit_runs(write(tmp_path, rates=(None, 0.01, 0.1)), lambda runs: runs.index == 0, status="diverged")
     left, _ = drawing(tmp_path, 2).axes
     assert legend(left)[0] == "CLR (diverged)" and line(left, "_diverged").get_xdata() == [6]
 
 
-@pytest.mark.parametrize("number", [2, 4, 6])
+@pytest.mark.parametrize("number", [2, 3, 4, 5, 6, 7])
 @pytest.mark.parametrize("scaled", [True, False])
 def test_the_picture_says_what_it_shows(tmp_path, number, scaled):
     said = texts(drawing(write(tmp_path, scaled=scaled), number))
-    sizes = "64, 256" if number == 6 else "64"
+    sizes = "64, 256" if number in (3, 6) else "64"
     facts = f"CIFAR-10, 5,000 images · ResNet-18 · batch size {sizes} · 3 epochs · fp32 · 3 seeds (0, 1, 2)"
     assert facts in said
     assert ("Scaled-down protocol “quick”: for a laptop." in said) == scaled and "rotocol “quick”" in said
     assert "Lines are means over the seeds, bands reach from the lowest to the highest seed." in said
-    assert ("× marks where" in said) == ("Grey:" in said) == (number != 4)
+    assert ("× marks where" in said) == ("Grey:" in said) == (number in (2, 6, 7))
     assert "partial" not in said
 
 
@@ -253,6 +244,15 @@ def test_a_figure_that_lacks_runs_says_so(folder, tmp_path):
     assert "(partial: 2 of 15 runs missing)" in figure._suptitle.get_text()
     assert line(figure.axes[0], "CLR").get_ydata()[0] == 4  # seeds 1 and 2
     assert "(partial: 2 of 30 runs missing)" in drawing(tmp_path, 6)._suptitle.get_text()
+
+
+@pytest.mark.parametrize(("column", "value"), [("dataset", "imagenet"), ("model", "resnet50")])
+def test_two_sweeps_in_a_panel_are_refused_though_their_seeds_differ(tmp_path, column, value):
+    write(tmp_path, rates=(None,))
+    edit_runs(tmp_path, lambda runs: runs["seed"] == 1, **{column: value})
+    for number in (2, 3, 5, 6, 7):
+        with pytest.raises(ValueError, match="one data set, model and batch size"):
+            drawing(tmp_path, number)
 
 
 def test_two_runs_of_one_seed_in_a_panel_are_refused(tmp_path):
@@ -271,7 +271,7 @@ def command(*args, cwd):
 
 def test_the_door_draws_every_figure_and_a_second_drawing_is_the_same(tmp_path):
     folder = write(tmp_path / "results" / "quick")
-    expected = [f"figure{number}.{kind}" for number in (2, 4, 6) for kind in ("png", "pdf")]
+    expected = [f"figure{number}.{kind}" for number in range(2, 8) for kind in ("png", "pdf")]
     done = command("results/quick", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == [f"results/quick/figures/{name}" for name in expected]
@@ -301,7 +301,7 @@ def test_missing_tables_are_one_line_with_the_remedy(tmp_path):
     [
         ({"runs.csv": lambda t: t[t["batch_size"] == 256]}, "runs.csv has no run of figure 2; make it with"),
         ({"figure_runs.csv": lambda t: t[:0]}, "figure_runs.csv names no figure"),
-        ({"figure_runs.csv": lambda t: t.assign(figure=1)}, "names figure 1, only [2, 4, 6] can be drawn"),
+        ({"figure_runs.csv": lambda t: t.assign(figure=1)}, "names figure 1, only [2, 3, 4, 5, 6, 7] can be drawn"),
         ({"epochs.parquet": lambda t: t[t["run_id"] != "6402"]}, "epochs.parquet lacks finished run 6402 of runs.csv"),
     ],
 )

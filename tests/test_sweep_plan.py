@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 
 from clr.config import CONFIGS
 from clr.errors import UserError
+from clr.results import _row
 from clr.sweep import overrides_of
 
 PROTOCOLS = sorted(path.stem for path in (CONFIGS / "protocol").glob("*.yaml"))
@@ -96,3 +97,20 @@ def test_every_task_is_needed_and_no_figure_is_forgotten(protocol):
     can = {number for number, needs in figures.items() if any(need["task"] in written["tasks"] for need in needs)}
     assert set(written["figures"]) == can
     assert set(written["tasks"]) <= {need["task"] for needs in figures.values() for need in needs}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "columns"),
+    [
+        ({"name": "clr", "max_lr": 10}, {"learning_rate": None, "max_lr": 10}),
+        ({"name": "sgd", "lr": 0.1}, {"learning_rate": 0.1, "max_lr": None}),
+    ],
+)
+def test_the_table_of_runs_has_rate_and_cap(optimizer, columns):
+    config = {"dataset": {"name": "d"}, "model": {"name": "m"}, "optimizer": optimizer}
+    config |= {"batch_size": 64, "seed": 0, "epochs": 1, "precision": "fp32"}
+    provenance = {"hardware": "h", "revision": "r", "libraries": {"torch": "t"}}
+    run = {"run_id": "id", "config": config, "data": {"label": "l", "num_train": 9, "fingerprint": "f"}}
+    run |= {"status": "finished", "summary": {}, "device": "cpu", "provenance": provenance}
+    row = _row(run)
+    assert {key: row[key] for key in columns} == columns

@@ -27,7 +27,8 @@ def draw(tables: Tables) -> Figure:
         per_epoch = int(curve.runs["num_train"].iloc[0]) // size
         drawn.append((curve, points.set_axis(points.index / per_epoch)))
     limits = style.log_limits(drawn)
-    for (curve, points), shade in reversed(list(zip(drawn, style.shades(len(drawn)), strict=True))):
+    # The largest first, for the legend names the last first.
+    for (curve, points), shade in zip(drawn[::-1], style.shades(len(drawn)), strict=True):
         look = {curve.optimizer: shade}
         style.draw(left, [(curve, points)], look, ylim=limits)
         style.draw(right, [(curve, over_seeds(curve.of(accuracy), "epoch", "percent"))], look, ylim=None)

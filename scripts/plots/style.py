@@ -27,7 +27,7 @@ OTHERS: list[dict[str, Any]] = [
     {"color": "#CC79A7", "linestyle": (0, (1, 1))},
     {"color": "#56B4E9", "linestyle": (0, (6, 1.5, 1, 1.5, 1, 1.5))},
 ]
-# One optimizer's blue from dark to light, where its curves are told apart by batch size.
+# CLR's blue from dark to light, where its curves are told apart by batch size.
 SHADES = LinearSegmentedColormap.from_list("clr", ["#00253F", "#0072B2", "#7CC8F2"])
 STYLES: list[Any] = ["-", (0, (4, 1.5)), "-.", (0, (1, 1)), (0, (6, 1.5, 1, 1.5, 1, 1.5))]
 INK, QUIET, WARNING = "#222222", "#555555", "#A00000"
@@ -71,7 +71,10 @@ def looks(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def shades(n: int) -> list[dict[str, Any]]:
-    """The looks of one optimizer's curves at `n` batch sizes; a single one looks as it does in the other figures."""
+    """The looks of CLR's curves at `n` batch sizes: the solid and dark one first, for those above must not hide it.
+
+    A single one looks as CLR does in the other figures.
+    """
     if n == 1:
         return [LOOKS["clr"]]
     return [{"color": SHADES(i / (n - 1)), "linestyle": STYLES[i % len(STYLES)]} for i in range(n)]
