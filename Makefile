@@ -1,5 +1,5 @@
 # make reproduce               all runs, tables and figures of the protocol quick
-# make reproduce PROTOCOL=cpu CIFAR10=/folder/with/cifar10      of another protocol; without CIFAR10 it is downloaded
+# make reproduce PROTOCOL=cpu CIFAR10=/folder/with/cifar10 IMAGENET=/folder/with/imagenette      of another protocol
 # make figures                 the figures again, from the tables in results/PROTOCOL
 # make test, make check        the tests; ruff and mypy
 # make bench                   speed, as ratios of things measured side by side
@@ -10,7 +10,8 @@ PY := .venv/bin/python
 
 .PHONY: reproduce figures test check bench clean
 reproduce: .venv/ready
-	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'train.dataset.path=$(CIFAR10)') $(ARGS)
+	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
+		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)') $(ARGS)
 	$(PY) scripts/figures.py results/$(PROTOCOL)
 
 figures: .venv/ready

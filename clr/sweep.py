@@ -80,6 +80,8 @@ def plan(sweep: DictConfig) -> dict[str, Planned]:
         for overrides in overrides_of(figure, sweep):
             common = [f"wandb.group={sweep.protocol.name}", *sweep.train, f"store={sweep.store}"]
             cfg = checked(compose("train", overrides=[*overrides, *common]))
+            # Not a train.dataset.path, which all data sets of a protocol would get.
+            cfg.dataset.path = sweep.paths.get(cfg.dataset.source) or cfg.dataset.path
             key = str((cfg.dataset, cfg.data_dir, cfg.loader))
             if key not in prepared:
                 prepared[key] = prepare(cfg.dataset, cfg.data_dir, cfg.loader)

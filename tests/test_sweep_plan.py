@@ -1,6 +1,6 @@
 """Which runs each protocol's figures are planned to, as Hydra overrides: no data is prepared."""
 
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -9,12 +9,12 @@ from hydra import compose, initialize_config_dir
 from clr.config import CONFIGS
 from clr.errors import UserError
 from clr.results import _row
-from clr.sweep import overrides_of
+from clr.sweep import overrides_of, plan
 
 PROTOCOLS = sorted(path.stem for path in (CONFIGS / "protocol").glob("*.yaml"))
 
 
-def plan(protocol, *overrides):
+def planned_figures(protocol, *overrides):
     """The overrides of each run of each figure, and of all figures together, each once."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         sweep = compose("sweep", overrides=[f"protocol={protocol}", *overrides])
@@ -37,13 +37,13 @@ def having(runs, *overrides):
     ],
 )
 def test_a_protocols_own_figures_and_their_runs(protocol, counts, total):
-    figures, runs = plan(protocol)
+    figures, runs = planned_figures(protocol)
     assert {figure: len(of) for figure, of in figures.items()} == counts
     assert all(len(set(of)) == len(of) for of in figures.values()) and len(runs) == total
 
 
 def test_the_runs_on_the_digits_are_told_apart_by_what_they_always_were():
-    figures, _ = plan("quick")
+    figures, _ = planned_figures("quick")
     common = ("dataset=digits", "precision=fp32", "epochs=6", "model=resnet18")
     sgd = [f"optimizer.lr={rate}" for rate in (0.01, 0.03, 0.1, 0.3)]
     each = [("optimizer=clr",), *(("optimizer=sgd", rate) for rate in sgd)]
@@ -54,7 +54,7 @@ def test_the_runs_on_the_digits_are_told_apart_by_what_they_always_were():
 
 @pytest.mark.parametrize("protocol", ["cpu", "gpu", "paper"])
 def test_on_imagenet_clr_alone_is_capped_and_sgd_alone_has_rates(protocol):
-    figures, runs = plan(protocol)
+    figures, runs = planned_figures(protocol)
     capped = having(runs, "optimizer.max_lr=10")
     imagenet = [run for run in runs if run[0].startswith("dataset=imagenet")]
     assert capped and capped == having(imagenet, "optimizer=clr") and having(capped, "model=resnet50") == capped
@@ -69,11 +69,11 @@ def test_on_imagenet_clr_alone_is_capped_and_sgd_alone_has_rates(protocol):
 def test_resnet50_on_cifar10_is_clr_with_a_budget_of_its_own():
     expected = ("dataset=cifar10-5k", "dataset.test_samples=2000", "precision=bf16", "epochs=8", "model=resnet50",
                 "optimizer=clr", "batch_size=500")  # fmt: skip
-    assert plan("cpu")[0][5] == [(*expected, f"seed={seed}") for seed in (0, 1, 2)]
+    assert planned_figures("cpu")[0][5] == [(*expected, f"seed={seed}") for seed in (0, 1, 2)]
 
 
 def test_a_task_that_is_taken_away_takes_its_panel_of_figure_4_along():
-    figures, _ = plan("gpu", "~protocol.tasks.imagenet", "figure=[2,4]")
+    figures, _ = planned_figures("gpu", "~protocol.tasks.imagenet", "figure=[2,4]")
     assert figures[4] == having(figures[2], "optimizer=clr")
 
 
@@ -86,13 +86,26 @@ def test_a_task_that_is_taken_away_takes_its_panel_of_figure_4_along():
 )
 def test_a_figure_that_cannot_be_planned_is_a_users_mistake(figure, problem):
     with pytest.raises(UserError) as error:
-        plan("quick", f"figure=[{figure}]")
+        planned_figures("quick", f"figure=[{figure}]")
     assert str(error.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("protocol", "overrides", "path"),
+    [("cpu", ["paths.cifar10=/mine"], "/mine"), ("cpu", [], "data/cifar10"), ("quick", ["paths.cifar10=/mine"], None)],
+)
+def test_a_folder_of_originals_is_for_the_data_sets_of_its_source(monkeypatch, protocol, overrides, path):
+    monkeypatch.setattr("clr.sweep.prepare", lambda dataset, *_: SimpleNamespace(fingerprint="f"))
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        overrides = [f"protocol={protocol}", "figure=[2]", "paths.imagenet=/other", *overrides]
+        planned = plan(compose("sweep", overrides=overrides))
+    assert {run.cfg.dataset.path for run in planned.values()} == {path}
+    assert len(planned) == 15 and all(run.figures == {2} for run in planned.values())
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_task_is_needed_and_no_figure_is_forgotten(protocol):
-    figures = yaml.safe_load(Path(CONFIGS / "sweep.yaml").read_text())["figures"]
+    figures = yaml.safe_load((CONFIGS / "sweep.yaml").read_text())["figures"]
     written = yaml.safe_load((CONFIGS / "protocol" / f"{protocol}.yaml").read_text())
     can = {number for number, needs in figures.items() if any(need["task"] in written["tasks"] for need in needs)}
     assert set(written["figures"]) == can
