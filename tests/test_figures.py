@@ -168,7 +168,7 @@ def test_figure_4_has_a_panel_for_each_data_set_and_the_cap_in_that_which_has_on
     assert set(line(second, "cap of the rate: 10").get_ydata()) == {10} and second.get_ylim()[1] > 10
     assert (
         "CIFAR-10, 5,000 images · ResNet-18 · batch size 64 · 3 epochs · fp32 · 2 seeds (0, 2) "
-        "ImageNet · ResNet-50 · batch size 64 · 3 epochs · fp32 · 1 seed (1) · CLR's rate capped at 10 Scaled"
+        "ImageNet · ResNet-50 · batch size 64 · 3 epochs · fp32 · 1 seed (1) · CLR capped at 10 Scaled"
     ) in texts(figure)
 
 

@@ -5,6 +5,8 @@ A panel for each data set, model and batch size.
 
 from __future__ import annotations
 
+import textwrap
+
 from matplotlib.figure import Figure
 
 from plots import style
@@ -30,7 +32,7 @@ def draw(tables: Tables) -> Figure:
         for curve, rate in fixed:
             ax.axhline(rate, label=curve.label, linewidth=0.9, **look[curve.optimizer])
         style.draw(ax, points, look, ylim=style.log_limits(points, also=[*caps, *(rate for _, rate in fixed)]))
-        ax.set_title(f"{data}\n{NAMES.get(str(model), model)}, batch size {batch_size}")
+        ax.set_title(f"{textwrap.fill(str(data), 50)}\n{NAMES.get(str(model), model)}, batch size {batch_size}")
         ax.set(xlabel="step" if size == 1 else f"step (each point: the median of {size})", ylabel="learning rate")
         style.legend(ax, others=[])
     style.describe(figure, tables, "The learning rates that CLR takes", [])

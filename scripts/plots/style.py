@@ -201,7 +201,7 @@ def _facts(runs: pd.DataFrame) -> str:
         f"{count} ({', '.join(map(str, seeds))})",
     ]
     capped = runs[["optimizer", "max_lr"]].dropna().drop_duplicates()
-    facts += [f"{NAMES.get(name, name)}'s rate capped at {cap:g}" for name, cap in capped.itertuples(index=False)]
+    facts += [f"{NAMES.get(name, name)} capped at {cap:g}" for name, cap in capped.itertuples(index=False)]
     return " · ".join(facts)
 
 
