@@ -4,6 +4,7 @@ Runs that the store has are not made again; the tables for the figures go to res
 overrides KEY of configs/train.yaml in every run.
 """
 
+import os
 import re
 import sys
 
@@ -18,8 +19,10 @@ from clr.sweep import run_sweep
 @hydra.main(config_path="configs", config_name="sweep", version_base="1.3")
 def main(sweep: DictConfig) -> None:
     try:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise UserError("a sweep is one process, not one a rank: call sweep.py without torchrun")
         failed = run_sweep(sweep)
-    except UserError as error:  # caught here as well: Hydra would print a line of its own first
+    except Exception as error:
         fail(error)
     if failed:
         sys.exit(1)

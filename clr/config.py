@@ -35,6 +35,15 @@ class DatasetConfig:
 class ModelConfig:
     name: str = MISSING  # resnet18 | resnet50
     stem: str = "imagenet"  # imagenet: 7×7 stride 2 and max-pooling, as torchvision | cifar: 3×3 stride 1, no pooling
+    norm: str = "batch"  # batch | sync: statistics over all ranks, on GPUs | group: of each image, 32 groups
+
+
+@dataclass
+class CheckpointConfig:
+    """What a killed run goes on from. Finished runs keep none."""
+
+    seconds: float = 120.0  # between two of them
+    keep: int = 2  # the newest so many
 
 
 @dataclass
@@ -52,18 +61,21 @@ class TrainConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: dict[str, Any] = field(default_factory=dict)  # `name`, `_target_` and the optimizer's own arguments
-    batch_size: int = MISSING
+    batch_size: int = MISSING  # of all ranks together
     epochs: int = MISSING
     seed: int = 0
-    precision: str = "fp32"  # fp32 | bf16 (autocast; parameters and optimizer stay in float32)
+    precision: str = "fp32"  # fp32 | bf16 (autocast; parameters stay in float32) | tf32 (GPUs) | fp64 (for checks)
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     # Where and how, not what: nothing below changes the numbers, nor enters a run's identity.
     device: str = "auto"  # auto | cpu | cuda
+    device_batch_size: int | None = None  # most images that one device holds at once; null is all of its share
+    compile: bool = False  # torch.compile
     loader: str = "auto"  # auto: FFCV where it is built, else torch | ffcv | torch
     workers: int = 1  # threads (ffcv) or processes (torch) that load data
     data_dir: str = "data"  # converted datasets
     store: str = "runs"  # finished runs
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     progress: bool = True  # the progress bar
 
 
@@ -72,7 +84,8 @@ ConfigStore.instance().store(name="train_schema", node=TrainConfig)
 _CHOICES = {
     "model.name": ("resnet18", "resnet50"),
     "model.stem": ("imagenet", "cifar"),
-    "precision": ("fp32", "bf16"),
+    "model.norm": ("batch", "sync", "group"),
+    "precision": ("fp32", "bf16", "tf32", "fp64"),
     "wandb.mode": ("online", "offline", "disabled"),
     "device": ("auto", "cpu", "cuda"),
     "loader": ("auto", "ffcv", "torch"),
@@ -82,9 +95,19 @@ _AT_LEAST = {
     "epochs": 1,
     "seed": 0,
     "workers": 0,
+    "device_batch_size": 2,
+    "checkpoint.seconds": 0,
+    "checkpoint.keep": 1,
     "dataset.resolution": 1,
     "dataset.crop_padding": 0,
 }
+
+
+def from_dict(stored: dict[str, Any]) -> TrainConfig:
+    """The config of a run from what `asdict` made of it."""
+    merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), stored)
+    assert isinstance(merged, DictConfig)
+    return checked(merged)
 
 
 def load(overrides: Sequence[str] = ()) -> TrainConfig:
@@ -104,7 +127,7 @@ def checked(composed: DictConfig) -> TrainConfig:
         if (value := OmegaConf.select(composed, key)) not in choices:
             raise UserError(f"{key}={value} is none of {', '.join(choices)}")
     for key, least in _AT_LEAST.items():
-        if (number := OmegaConf.select(composed, key)) < least:
+        if (number := OmegaConf.select(composed, key)) is not None and number < least:
             raise UserError(f"{key}={number} is too small: it must be at least {least}")
     if "/" in cfg.dataset.name:
         raise UserError(f"dataset.name={cfg.dataset.name} names a folder below data_dir: it must hold no /")

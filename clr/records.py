@@ -12,80 +12,118 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from clr.errors import UserError
+from clr.ranks import Ranks
+
 STEP_COLUMNS = ["step", "epoch", "samples", "loss", "learning_rate", "grad_norm_sq", "seconds"]
-EPOCH_COLUMNS = ["epoch", "step", "samples", "test_loss", "test_accuracy", "seconds"]
+EPOCH_COLUMNS = ["epoch", "step", "samples", "test_loss", "test_accuracy", "test_top5_accuracy", "seconds"]
 
 
 class Recorder:
     """Gathers rows and writes them as `steps.parquet` and `epochs.parquet` in the run's folder.
 
     A step's numbers stay on the device until a block of them is fetched at once, so that recording does not make the
-    device wait. Files are written under another name and renamed: a reader never sees half of one.
+    device wait; only then are the ranks' losses averaged. Rank 0 alone writes.
     """
 
-    BLOCK_ROWS, BLOCK_SECONDS, SAVE_SECONDS = 50, 0.5, 30.0
+    BLOCK_ROWS, BLOCK_SECONDS = 50, 0.5
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ranks: Ranks) -> None:
         self.folder = folder
         self.steps: list[dict[str, Any]] = []
         self.epochs: list[dict[str, Any]] = []
-        self.start = self._fetched = self._saved = perf_counter()
+        self._ranks = ranks
+        self._start = self._fetched = perf_counter()
         self._waiting: list[tuple[int, int, int, float]] = []
         self._numbers: list[Tensor] = []
 
     @property
     def seconds(self) -> float:
-        """Since the run began."""
-        return perf_counter() - self.start
+        """Since the run began, without the time between a checkpoint and its resumption."""
+        return perf_counter() - self._start
 
-    def step(self, step: int, epoch: int, samples: int, loss: Tensor, rate: Tensor | float, norm_sq: Tensor) -> bool:
-        """Take one step's numbers (0-dim tensors on the device); True once a block is full and should be fetched."""
+    @property
+    def due(self) -> bool:
+        """Whether a block is full and should be fetched."""
+        return len(self._waiting) >= self.BLOCK_ROWS or perf_counter() - self._fetched > self.BLOCK_SECONDS
+
+    def step(self, step: int, epoch: int, samples: int, loss: Tensor, rate: Tensor | float, norm_sq: Tensor) -> None:
+        """Take one step's numbers: 0-dim tensors on the device, `loss` the mean over this rank's images."""
         rate = rate if isinstance(rate, Tensor) else torch.full((), rate, dtype=torch.float64)
         self._waiting.append((step, epoch, samples, self.seconds))
         self._numbers.append(torch.stack([x.detach().to(loss.device, torch.float64) for x in (loss, rate, norm_sq)]))
-        return len(self._waiting) >= self.BLOCK_ROWS or perf_counter() - self._fetched > self.BLOCK_SECONDS
 
     def fetch(self) -> tuple[list[dict[str, Any]], bool]:
         """The rows since the last call, now on the host, and whether the run has diverged (its loss is not finite).
 
-        The rows of a diverged run end with the first such loss, however many steps the block held after it.
+        To be called by all ranks after the same step. The rows of a diverged run end with the first such loss, however
+        many steps the block held after it.
         """
         block: list[dict[str, Any]] = []
         diverged = False
         if self._waiting:
-            numbers = torch.stack(self._numbers).tolist()
-            for (step, epoch, samples, seconds), (loss, rate, norm_sq) in zip(self._waiting, numbers, strict=True):
+            numbers = torch.stack(self._numbers)
+            losses = self._ranks.mean(numbers[:, 0].contiguous())
+            for (step, epoch, samples, seconds), loss, (_, rate, norm_sq) in zip(
+                self._waiting, losses.tolist(), numbers.tolist(), strict=True
+            ):
                 values = (step, epoch, samples, loss, rate, norm_sq, seconds)
                 block.append(dict(zip(STEP_COLUMNS, values, strict=True)))
                 if diverged := not math.isfinite(loss):
                     break
         self._waiting, self._numbers, self._fetched = [], [], perf_counter()
         self.steps += block
-        if perf_counter() - self._saved > self.SAVE_SECONDS:
-            self.save()
         return block, diverged
 
-    def epoch(self, epoch: int, step: int, samples: int, test_loss: float, test_accuracy: float) -> dict[str, Any]:
-        """Take the test metrics after `epoch` finished epochs; returns the row."""
-        values = (epoch, step, samples, test_loss, test_accuracy, self.seconds)
+    def epoch(self, epoch: int, step: int, samples: int, metrics: tuple[float, float, float]) -> dict[str, Any]:
+        """Take the test loss, accuracy and top-5 accuracy after `epoch` finished epochs; returns the row."""
+        values = (epoch, step, samples, *metrics, self.seconds)
         self.epochs.append(dict(zip(EPOCH_COLUMNS, values, strict=True)))
         return self.epochs[-1]
 
     def save(self) -> None:
-        write_parquet(pd.DataFrame(self.steps, columns=STEP_COLUMNS), self.folder / "steps.parquet")
-        write_parquet(pd.DataFrame(self.epochs, columns=EPOCH_COLUMNS), self.folder / "epochs.parquet")
-        self._saved = perf_counter()
+        if self._ranks.leads:
+            write_parquet(pd.DataFrame(self.steps, columns=STEP_COLUMNS), self.folder / "steps.parquet")
+            write_parquet(pd.DataFrame(self.epochs, columns=EPOCH_COLUMNS), self.folder / "epochs.parquet")
+
+    def length(self) -> dict[str, int | float]:
+        """What a checkpoint must know to go on with these records."""
+        return {"steps": len(self.steps), "epochs": len(self.epochs), "seconds": self.seconds}
+
+    def restore(self, length: dict[str, Any]) -> None:
+        """Read what was saved, cut to what it was at a checkpoint: later rows will be made again."""
+        if self._ranks.leads:
+            self.steps = self._read("steps", int(length["steps"]))
+            self.epochs = self._read("epochs", int(length["epochs"]))
+        self._start = perf_counter() - length["seconds"]
+
+    def _read(self, name: str, rows: int) -> list[dict[str, Any]]:
+        path = self.folder / f"{name}.parquet"
+        try:
+            table = pd.read_parquet(path).head(rows)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({error}); delete the folder {self.folder}") from None
+        if len(table) < rows:
+            raise UserError(f"{path} has {len(table)} rows, its checkpoint {rows}; delete the folder {self.folder}")
+        read: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+        return read
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
-    """Write all of it or nothing."""
+    """Write all of it or nothing: another name first, then renamed, so that a reader never sees half of it."""
     part = path.with_name(path.name + ".part")
-    table.to_parquet(part, index=False)
-    os.replace(part, path)
+    try:
+        table.to_parquet(part, index=False)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_text(text: str, path: Path) -> None:
     """Write all of it or nothing."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)
+    try:
+        part.write_text(text)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from clr.config import from_dict
 from clr.errors import UserError
 from clr.records import EPOCH_COLUMNS, STEP_COLUMNS, write_parquet, write_text
 from clr.store import Store
@@ -74,7 +75,7 @@ def import_runs(folder: Path, store: Store) -> int:
         raise UserError(f"cannot import from {folder}: {error}; it must hold the tables that sweep.py writes") from None
     missing = [run for run in runs if store.finished(run["run_id"]) is None]
     for run in missing:
-        of_run = store.begin(run["run_id"], run["config"])
+        of_run = store.begin(run["run_id"], from_dict(run["config"]), run["data"]["fingerprint"])
         for name, table in tables.items():
             rows = table[table["run_id"] == run["run_id"]].drop(columns="run_id")
             write_parquet(rows.reset_index(drop=True), of_run / f"{name}.parquet")

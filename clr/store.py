@@ -2,6 +2,7 @@
 
 store/<name>-<hash>/
     config.yaml       the resolved config
+    checkpoints/      what a run that was killed goes on from (clr.checkpoint); gone once it is finished
     steps.parquet     one row a step     (clr.records)
     epochs.parquet    one row an epoch
     run.json          summary and provenance; written last, so its presence says that the run is finished
@@ -16,26 +17,38 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
-from clr.config import TrainConfig
+from clr.checkpoint import Checkpoints
+from clr.config import TrainConfig, from_dict
 from clr.errors import UserError
 from clr.records import write_text
 
 
-def run_id(cfg: TrainConfig, fingerprint: str) -> str:
-    """A readable name and a hash of what determines the numbers: data (by content), model, optimizer, budget, seed."""
-    identity = {
+def identity(cfg: TrainConfig, fingerprint: str) -> dict[str, Any]:
+    """What determines the numbers of a run: data (by content), model, optimizer, budget, seed.
+
+    Keys that came after the first published results are left out at their defaults, so that older ids stay.
+    """
+    model = {"name": cfg.model.name, "stem": cfg.model.stem}
+    if cfg.model.norm != "batch":
+        model["norm"] = cfg.model.norm
+    return {
         "data": fingerprint,
         "augmentation": [cfg.dataset.crop_padding, cfg.dataset.flip],
-        "model": asdict(cfg.model),
+        "model": model,
         "optimizer": cfg.optimizer,
         "batch_size": cfg.batch_size,
         "epochs": cfg.epochs,
         "seed": cfg.seed,
         "precision": cfg.precision,
     }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def run_id(cfg: TrainConfig, fingerprint: str) -> str:
+    """A readable name and a hash of the identity."""
+    digest = hashlib.sha256(json.dumps(identity(cfg, fingerprint), sort_keys=True).encode()).hexdigest()[:10]
     rate = f"{cfg.optimizer['lr']:g}" if "lr" in cfg.optimizer else ""
     optimizer = f"{cfg.optimizer['name']}{rate}"
     return f"{cfg.dataset.name}-{cfg.model.name}-b{cfg.batch_size}-{optimizer}-s{cfg.seed}-{digest}"
@@ -63,18 +76,32 @@ class Store:
             ) from None
         return found
 
-    def begin(self, name: str, config: dict[str, Any]) -> Path:
-        """An empty folder for a run that starts afresh, with its config; what a killed one left there is removed."""
+    def begin(self, name: str, cfg: TrainConfig, fingerprint: str) -> Path:
+        """The folder of a run that starts or goes on, with its config.
+
+        UserError if it is not writable, or holds what was begun with another config than its name says.
+        """
         folder = self.folder(name)
+        path = folder / "config.yaml"
         try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            write_text(OmegaConf.to_yaml(OmegaConf.create(config)), folder / "config.yaml")
+            if path.exists():
+                begun = from_dict(yaml.safe_load(path.read_text()))
+                was, is_now = identity(begun, fingerprint), identity(cfg, fingerprint)
+                if changed := [f"{key} was {was[key]}, is {is_now[key]}" for key in was if was[key] != is_now[key]]:
+                    raise UserError(
+                        f"{path} was changed since the run began ({'; '.join(changed)}); delete the folder {folder}"
+                    )
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))), path)
         except OSError as error:
             raise UserError(
                 f"cannot write the run's folder {folder}: {error.strerror}; choose another store=…"
             ) from None
         return folder
 
+    def checkpoints(self, name: str, keep: int) -> Checkpoints:
+        return Checkpoints(self.folder(name) / "checkpoints", keep)
+
     def finish(self, name: str, content: dict[str, Any]) -> None:
         write_text(json.dumps(content, indent=1), self.folder(name) / "run.json")
+        shutil.rmtree(self.folder(name) / "checkpoints", ignore_errors=True)

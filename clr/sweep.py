@@ -20,6 +20,7 @@ from clr.config import CONFIGS, TrainConfig, checked
 from clr.data import DatasetInfo, prepare
 from clr.errors import UserError
 from clr.results import export, import_runs
+from clr.signals import Stopped
 from clr.store import Store, run_id
 from clr.trainer import train
 
@@ -105,6 +106,8 @@ def run_sweep(sweep: DictConfig) -> int:
     for i, name in enumerate(missing, start=1):
         try:
             run = train(planned[name].cfg, planned[name].info)
+        except Stopped:
+            raise
         except Exception as error:  # one run's failure must not stop the others; it is told now and at the end
             failed[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
             if not isinstance(error, UserError):

@@ -20,14 +20,14 @@ FINISH_SECONDS = 60  # for the last uploads, after the run's own records are saf
 
 
 class Tracker:
-    """Mirrors rows into a W&B run; does nothing with `wandb.mode=disabled`."""
+    """Mirrors rows into a W&B run; does nothing with `wandb.mode=disabled`, nor where it is not `enabled`."""
 
     _unreachable = False  # found out once for all the runs of a process: each try takes half a minute
 
-    def __init__(self, wandb: WandbConfig, name: str, config: dict[str, Any], folder: Path) -> None:
+    def __init__(self, wandb: WandbConfig, name: str, config: dict[str, Any], folder: Path, enabled: bool) -> None:
         self._queue: queue.SimpleQueue[tuple[dict[str, Any], int] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        if wandb.mode != "disabled":
+        if enabled and wandb.mode != "disabled":
             arguments = (wandb, name, config, folder)
             self._thread = threading.Thread(target=self._mirror, args=arguments, daemon=True, name="wandb mirror")
             self._thread.start()
@@ -70,6 +70,7 @@ class Tracker:
             return library.init(
                 project=wandb.project, entity=wandb.entity, group=wandb.group, id=name[-40:], name=name,
                 config=config, dir=str(folder), mode=mode, settings=settings, reinit="create_new",
+                resume="allow",
             )  # fmt: skip
 
         if wandb.mode == "online" and not Tracker._unreachable:

@@ -66,7 +66,18 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
 class BatchLoader:
     """The batches of one split, the same ones in the same order from either loader and any number of workers."""
 
-    def __init__(self, info: DatasetInfo, split: str, batch_size: int, loader: str, workers: int) -> None:
+    def __init__(
+        self,
+        info: DatasetInfo,
+        split: str,
+        batch_size: int,
+        loader: str,
+        workers: int,
+        rank: int = 0,
+        ranks: int = 1,
+        accumulate: int = 1,
+    ) -> None:
+        self._rank, self._ranks, self._accumulate = rank, ranks, accumulate
         self._info, self._split, self._batch_size, self._workers = info, split, batch_size, workers
         size = info.size(split)
         self._used = size // batch_size * batch_size if split == "train" else size
@@ -89,14 +100,19 @@ class BatchLoader:
         ids = ids[start * self._batch_size : self._used]
         if len(ids) == 0:
             return
-        chunks = np.split(ids, range(self._batch_size, len(ids), self._batch_size))
+        if self._split == "train":
+            ids = ids.reshape(-1, self._ranks, self._batch_size // self._ranks)[:, self._rank].reshape(-1)
+            size = self._batch_size // self._ranks // self._accumulate
+        else:
+            ids, size = np.array_split(ids, self._ranks)[self._rank], self._batch_size
+        chunks = np.split(ids, range(size, len(ids), size))
         for chunk, (images, labels) in zip(chunks, self._read(ids, chunks), strict=True):
             yield Batch(images, labels, torch.from_numpy(chunk))
 
     def _read_ffcv(self, ids: np.ndarray, chunks: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
         from clr.data.ffcv_files import read_beton
 
-        return read_beton(self._info.beton(self._split), ids, self._batch_size, self._workers)
+        return read_beton(self._info.beton(self._split), ids, len(chunks[0]), self._workers)
 
     def _read_torch(self, ids: np.ndarray, chunks: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
         # With a generator of its own, the DataLoader leaves torch's global one as it is.
@@ -106,7 +122,16 @@ class BatchLoader:
         )
 
 
-def open_loader(info: DatasetInfo, split: str, batch_size: int, loader: str, workers: int) -> BatchLoader:
+def open_loader(
+    info: DatasetInfo,
+    split: str,
+    batch_size: int,
+    loader: str,
+    workers: int,
+    rank: int = 0,
+    ranks: int = 1,
+    accumulate: int = 1,
+) -> BatchLoader:
     """Batches of `split` ("train" or "test") of a dataset that was prepared for this `loader` (auto, ffcv, torch).
 
     workers: processes (torch; 0 loads in this process) or threads (ffcv) that load. UserError if there are fewer
@@ -116,4 +141,4 @@ def open_loader(info: DatasetInfo, split: str, batch_size: int, loader: str, wor
         raise UserError(
             f"batch_size={batch_size}, but {info.label} has only {info.num_train} training images; use a smaller one"
         )
-    return BatchLoader(info, split, batch_size, resolve_loader(loader), workers)
+    return BatchLoader(info, split, batch_size, resolve_loader(loader), workers, rank, ranks, accumulate)

@@ -1,0 +1,96 @@
+"""Several real processes that train one run: the same numbers however the batch is cut, and no hang when one fails."""
+
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from doors import PLAIN, ROOT, TINY, Train, ranks
+
+from clr.errors import UserError
+from clr.ranks import divide
+
+# Without batch statistics the loss does not depend on how a batch is cut; in float64, since ten steps of training turn
+# a last bit of float32 into a percent.
+GROUP = [*TINY, *PLAIN, "model.norm=group", "dataset.train_samples=120", "batch_size=40", "precision=fp64"]
+
+
+def trace(folder):
+    (run,) = folder.iterdir()
+    return pd.read_parquet(run / "steps.parquet"), pd.read_parquet(run / "epochs.parquet")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "names"),
+    [
+        (["optimizer=clr"], ["1x40", "2x20", "2x10x2", "1x10x4"]),
+        (["optimizer=sgd", "optimizer.lr=0.01", "+optimizer.momentum=0.9"], ["1x40", "2x10x2"]),
+    ],
+)
+def test_one_batch_however_it_is_cut(tmp_path, free_port, optimizer, names):
+    cuts = {"1x40": (1, 40), "2x20": (2, 20), "2x10x2": (2, 10), "1x10x4": (1, 10)}
+    traces = {}
+    for i, name in enumerate(names):
+        n, at_once = cuts[name]
+        args = [*GROUP, *optimizer, f"device_batch_size={at_once}"]
+        args += [f"data_dir={tmp_path / 'data'}", f"store={tmp_path / name}"]
+        if n == 1:
+            processes = [Train(args, tmp_path / f"{name}.log")]
+        else:
+            processes = ranks(n, free_port + i, args, tmp_path / f"{name}.log")
+        assert [p.wait() for p in processes] == [0] * n, [p.output() for p in processes]
+        traces[name] = trace(tmp_path / name)
+    steps, epochs = traces.pop("1x40")
+    assert steps["samples"].tolist() == list(range(40, 241, 40))
+    for other_steps, other_epochs in traces.values():
+        for column in ("loss", "learning_rate", "grad_norm_sq"):
+            assert other_steps[column].tolist() == pytest.approx(steps[column].tolist(), rel=1e-9)
+        assert other_epochs["test_loss"].tolist() == pytest.approx(epochs["test_loss"].tolist(), rel=1e-9)
+        assert other_epochs["test_top5_accuracy"].between(other_epochs["test_accuracy"], 1).all()
+
+
+def test_torchrun_itself(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py", *GROUP]
+    done = subprocess.run(
+        [*command, f"data_dir={tmp_path / 'data'}", f"store={tmp_path / 'runs'}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished: 6 steps") == 1  # rank 0 alone prints and writes
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_ranks_failure_ends_the_other_with_its_message(tmp_path, free_port, rank):
+    args = [*PLAIN, "batch_size=1400", f"data_dir={tmp_path / 'data'}", f"store={tmp_path / 'runs'}"]
+    pair = ranks(2, free_port, args, tmp_path / "log", starved=rank)
+    assert pair[rank].wait() == 2, pair[rank].output()
+    start = time.monotonic()
+    assert pair[1 - rank].wait() == 1, pair[1 - rank].output()
+    assert time.monotonic() - start < 60
+    for process in pair:  # the rank that has no memory says so, and so does the other for it
+        assert "no memory for 700 images at once; set device_batch_size" in process.output()
+        assert "Traceback" not in process.output()
+    assert f"rank {rank} failed" in pair[1 - rank].output()
+
+
+def test_a_users_mistake_is_told_without_a_traceback_by_all_ranks(tmp_path, free_port):
+    pair = ranks(2, free_port, [*GROUP, "batch_size=41", f"data_dir={tmp_path / 'data'}"], tmp_path / "log")
+    assert {p.wait(60) for p in pair} <= {1, 2}
+    for p in pair:
+        assert "cannot be shared evenly by 2 ranks" in p.output() and "Traceback" not in p.output()
+
+
+@pytest.mark.parametrize(
+    ("batch", "n", "cap", "parts"),
+    [(64, 1, None, 1), (64, 2, None, 1), (64, 2, 16, 2), (64, 1, 4, 16), (125, 1, 50, 5), (4096, 8, 512, 1)],
+)
+def test_division_is_the_coarsest_that_fits(batch, n, cap, parts):
+    assert divide(batch, n, cap) == parts
+
+
+@pytest.mark.parametrize(("batch", "n", "cap"), [(10, 3, None), (127, 1, 50), (2, 2, None)])
+def test_division_that_cannot_be_is_refused(batch, n, cap):
+    with pytest.raises(UserError, match="batch_size"):
+        divide(batch, n, cap)
