@@ -84,15 +84,17 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
     def _crop(self, data: np.ndarray, box: np.ndarray) -> Image.Image:
         y, x, h, w = box.tolist()
         with Image.open(io.BytesIO(data)) as image:
-            return image.crop((x, y, x + w, y + h)).resize(self.shape[:2], Image.Resampling.BILINEAR)
+            # Columns first, then rows, as clr.data.resize does; Pillow's own order depends on its version and the sizes.
+            narrow = image.crop((x, y, x + w, y + h)).resize((self.shape[1], h), Image.Resampling.BILINEAR)
+            return narrow.resize((self.shape[1], self.shape[0]), Image.Resampling.BILINEAR)
 
 
 class BatchLoader:
     """One rank's batches of one split, the same ones in the same order from either loader and any number of workers.
 
-    Images of a dataset with crop=random_resized are cropped here, by boxes of clr.data.crops. Both loaders' pixels
-    are the same then, too, as long as Pillow and FFCV are linked to libjpeg-turbo's decoder: among 2,000 photos of
-    Imagenette none differed.
+    Images of a dataset with crop=random_resized are cropped here, by boxes of clr.data.crops. The loaders' pixels may
+    then differ by what Pillow's libjpeg and FFCV's libturbojpeg make of a JPEG: by nothing where both are
+    libjpeg-turbo (measured: version 3.2.0 and Debian's, 13,325 crops of Imagenette at 128 pixels, largest difference 0).
     """
 
     def __init__(
