@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 @dataclass
 class DatasetConfig:
-    """What is learnt. All of it but `path` and `title` determines the numbers (the data itself enters a run's identity by hash)."""
+    """What is learnt. All but `path` and `title` determines the numbers (a run's identity has the data by hash)."""
 
     name: str = MISSING  # names the converted files and the runs: digits, cifar10, cifar10-5k
     source: str = MISSING  # digits | cifar10 | imagenet | folder

@@ -87,7 +87,9 @@ def test_imagenet_layout(imagenet_folder):
     assert len(source.split("train")) == 30 and len(source.split("test")) == 12
     assert all(os.sep + "val" + os.sep in item for item in source.split("test").items)
     (imagenet_folder / "val").rename(imagenet_folder / "test")
-    with pytest.raises(UserError, match=r"val is not a folder; dataset\.path must hold train/CLASS/\* and val/CLASS/\*"):
+    with pytest.raises(
+        UserError, match=r"val is not a folder; dataset\.path must hold train/CLASS/\* and val/CLASS/\*"
+    ):
         open_source(source.dataset)
 
 

@@ -1,8 +1,8 @@
 """FFCV's file format (its version 2) read and written with numpy alone, and a writer that can be killed and go on.
 
-A file is: a header; a descriptor for each of the two fields, image and label; the metadata, a row a sample (mode, width,
-height, place of the data; label); from the next page on, the samples' data, none of which lies across the end of a
-page; the allocation table (sample, place, size) to the end of the file. All of it is little-endian.
+A file is: a header; a descriptor for each of the two fields, image and label; the metadata, a row a sample (mode,
+width, height, place of the data; label); from the next page on, the samples' data, none of which lies across the end of
+a page; the allocation table (sample, place, size) to the end of the file. All of it is little-endian.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ class Beton:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def data(self, i: int) -> np.ndarray:
-        """Sample i's bytes, uint8 (n,): a view of the file."""
+    def data(self, i: int) -> memoryview:
+        """Sample i's bytes, without a copy."""
         start = self._starts[i]
-        return self._map[start : start + self.sizes[i]]
+        return self._map[start : start + self.sizes[i]].data
 
 
 class BetonWriter:
@@ -152,9 +152,9 @@ class BetonWriter:
         metadata["f1"] = records["label"]
         allocations["sample_id"], allocations["size"] = np.arange(len(records)), records["size"]
         fields = np.zeros(len(FIELDS), FIELD)
-        for field, (number, name) in zip(fields, FIELDS, strict=True):
+        for field, (number, title) in zip(fields, FIELDS, strict=True):
             field["type_id"] = number
-            field["name"][: len(name)] = np.frombuffer(name, np.uint8)
+            field["name"][: len(title)] = np.frombuffer(title, np.uint8)
         end = _up(self._end, self.page_size)  # FFCV's process cache reads whole pages
         header = np.array((VERSION, len(FIELDS), self.page_size, len(records), end), HEADER)
         self._file.seek(0)

@@ -69,7 +69,9 @@ def prepare(dataset: DatasetConfig, data_dir: str, loader: str) -> DatasetInfo:
         assert info is not None
         if info.skipped:
             told = os.path.join(folder, "skipped.txt")
-            print(f"{info.label}: {info.skipped} originals cannot be read and are left out, see {told}", file=sys.stderr)
+            print(
+                f"{info.label}: {info.skipped} originals cannot be read and are left out, see {told}", file=sys.stderr
+            )
     return info
 
 
@@ -121,10 +123,10 @@ def _fill(source: Source, partial: str) -> None:
                 shutil.rmtree(partial)
                 empty = source.classes[int(counts.argmin())]
                 raise UserError(
-                    f"{source.dataset.path}: no image of class {empty} for {split} can be read; mend or delete the class"
+                    f"{source.dataset.path}: no image of class {empty} for {split} can be read; mend or delete it"
                 )
     mean, std = _moments(records["train"])
-    skipped = [(split, i) for split in SPLITS for i in np.flatnonzero(records[split]["label"] < 0)]
+    skipped = [(split, i) for split in SPLITS for i in np.flatnonzero(records[split]["label"] < 0).tolist()]
     with open(os.path.join(partial, "skipped.txt"), "w") as file:
         file.writelines(f"{splits[split].items[i]}\t{_reason(splits[split], i)}\n" for split, i in skipped)
     if not skipped:
@@ -166,7 +168,7 @@ def _write(images: Images, path: str, progress: Progress, task: TaskID) -> np.nd
 
 
 def _in_order(pool: ThreadPoolExecutor, function: Callable[[range], T], chunks: list[range]) -> Iterator[T]:
-    """The function's values for all chunks in their order; no more than a few are ahead of the one that is asked for."""
+    """The function's values for all chunks in their order; only a few are ahead of the one that is asked for."""
     todo, running = iter(chunks), list[Future[T]]()
     try:
         while True:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 _threads = torch.get_num_threads()
-import numba  # noqa: E402
 import ffcv._libffcv  # noqa: E402
+import numba  # noqa: E402
 from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder  # noqa: E402
 from ffcv.loader import Loader, OrderOption  # noqa: E402
 from ffcv.loader.epoch_iterator import EpochIterator  # noqa: E402

@@ -30,7 +30,9 @@ class DatasetInfo:
     folder: str  # data_dir/<name>-<key>
     config: DatasetConfig  # what it was made from
     skipped: int = 0  # originals that could not be read; skipped.txt in the folder names them
-    converted: dict[str, int] = field(default_factory=dict)  # originals that were not RGB, by Pillow's name of their mode
+    converted: dict[str, int] = field(
+        default_factory=dict
+    )  # originals that were not RGB, by Pillow's name of their mode
 
     def size(self, split: str) -> int:
         return self.num_train if split == "train" else self.num_test

@@ -78,13 +78,16 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
         pixels = np.empty((len(ids), *self.shape), np.uint8)
         for k, i in enumerate(ids):
             data = self.beton.data(i)
-            pixels[k] = data.reshape(self.shape) if boxes is None else self._crop(data, boxes[k])
+            if boxes is None:
+                pixels[k] = np.frombuffer(data, np.uint8).reshape(self.shape)
+            else:
+                pixels[k] = np.asarray(self._crop(data, boxes[k]))
         return torch.from_numpy(pixels), torch.from_numpy(self.beton.labels[ids])
 
-    def _crop(self, data: np.ndarray, box: np.ndarray) -> Image.Image:
+    def _crop(self, data: memoryview, box: np.ndarray) -> Image.Image:
         y, x, h, w = box.tolist()
         with Image.open(io.BytesIO(data)) as image:
-            # Columns first, then rows, as clr.data.resize does; Pillow's own order depends on its version and the sizes.
+            # Columns first, then rows, as clr.data.resize does; Pillow's own order varies with versions and sizes.
             narrow = image.crop((x, y, x + w, y + h)).resize((self.shape[1], h), Image.Resampling.BILINEAR)
             return narrow.resize((self.shape[1], self.shape[0]), Image.Resampling.BILINEAR)
 
@@ -94,7 +97,7 @@ class BatchLoader:
 
     Images of a dataset with crop=random_resized are cropped here, by boxes of clr.data.crops. The loaders' pixels may
     then differ by what Pillow's libjpeg and FFCV's libturbojpeg make of a JPEG: by nothing where both are
-    libjpeg-turbo (measured: version 3.2.0 and Debian's, 13,325 crops of Imagenette at 128 pixels, largest difference 0).
+    libjpeg-turbo (measured on 13,325 crops of Imagenette at 128 pixels, 3.2.0 against Debian's: no pixel differs).
     """
 
     def __init__(
