@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from clr.config import DatasetConfig
 from clr.errors import UserError
@@ -42,15 +42,18 @@ class Images:
         if not isinstance(item, str):
             return self._resized(Image.fromarray(item)), "RGB"
         try:
-            with Image.open(item) as image:
-                mode = image.mode
-                rgb = image.convert("RGB")
-            return self._resized(rgb), mode
+            with open(item, "rb") as file:
+                content = io.BytesIO(file.read())
+        except OSError as error:
+            raise UserError(f"{item} cannot be read ({error.strerror}); mend that and go on") from None
+        try:
+            with Image.open(content) as image:
+                return self._resized(image.convert("RGB")), image.mode
         except MemoryError:
             raise
+        except UnidentifiedImageError:  # its message has an address in memory
+            raise Unreadable("no image in any format that Pillow reads") from None
         except Exception as error:  # decoders fail in many ways on damaged files
-            if isinstance(error, OSError) and error.errno is not None:
-                raise UserError(f"{item} cannot be read ({os.strerror(error.errno)}); mend that and go on") from None
             raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0]) from None
 
     def _resized(self, image: Image.Image) -> Image.Image:
