@@ -19,15 +19,21 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 @dataclass
 class DatasetConfig:
-    """What is learnt. All of it but `path` determines the numbers (the data itself enters a run's identity by hash)."""
+    """What is learnt. All but `path` and `title` determines the numbers (a run's identity has the data by hash)."""
 
     name: str = MISSING  # names the converted files and the runs: digits, cifar10, cifar10-5k
-    source: str = MISSING  # digits | cifar10 | folder
-    path: str | None = None  # where the originals lie (folder), or lie or are downloaded to (cifar10)
-    resolution: int = 32  # pixels; images of another size are resized to resolution × resolution
+    source: str = MISSING  # digits | cifar10 | imagenet | folder
+    path: str | None = None  # where the originals lie (imagenet, folder), or lie or are downloaded to (cifar10)
+    title: str | None = None  # what figures call it; null is the source's own title or, of a folder, the name
+    resolution: int = 32  # pixels: training and testing see resolution × resolution
     train_samples: int | None = None  # the first train_samples / classes of each class; null is all
     test_samples: int | None = None
-    crop_padding: int = 4  # training images are padded by so many zero pixels and cropped at random; 0 is off
+    # padded: images are resized to resolution² and stored raw; for training they are padded and cropped at random
+    # random_resized: stored as JPEG in their own shape; for training a random part, for testing the centre is resized
+    crop: str = "padded"
+    crop_padding: int = 4  # padded: by so many zero pixels; 0 is off
+    short_side: int | None = None  # random_resized: images whose shorter side is longer are resized to it and stored
+    jpeg_quality: int = 90  # random_resized: 1 to 100
     flip: bool = True  # training images are mirrored with probability 1/2
 
 
@@ -82,6 +88,7 @@ class TrainConfig:
 ConfigStore.instance().store(name="train_schema", node=TrainConfig)
 
 _CHOICES = {
+    "dataset.crop": ("padded", "random_resized"),
     "model.name": ("resnet18", "resnet50"),
     "model.stem": ("imagenet", "cifar"),
     "model.norm": ("batch", "sync", "group"),

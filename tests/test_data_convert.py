@@ -1,17 +1,24 @@
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import photo
+from filelock import FileLock
 from PIL import Image
 
 from clr.config import DatasetConfig
 from clr.data import open_loader, prepare, resolve_loader
+from clr.data.beton import RECORD
+from clr.data.images import Images
+from clr.data.sources import open_source
 from clr.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -46,13 +53,14 @@ def test_second_prepare_converts_nothing(config, tmp_path):
     assert os.stat(info.beton("train")) == before
 
 
-def test_torch_needs_no_betons_and_both_fingerprints_agree(config, tmp_path):
-    data = str(tmp_path / "data")
-    info = prepare(config, data, "torch")
-    assert os.listdir(info.folder) == ["manifest.json"]
-    assert prepare(config, data, "ffcv") == info  # adds the betons to the same folder
-    assert os.path.exists(info.beton("train"))
-    assert prepare(config, str(tmp_path / "other"), "ffcv").fingerprint == info.fingerprint
+def test_fingerprint_is_of_pixels_and_labels(config, tmp_path):
+    sha = hashlib.sha256()
+    for split, n in (("train", 24), ("test", 9)):
+        images = open_source(config).split(split)
+        sha.update(f"{n} images of 12 pixels".encode() + b"".join(images[i].tobytes() for i in range(n)))
+        sha.update(images.labels.astype("<i8").tobytes())
+    # The ids of finished runs hold it: what is converted otherwise must keep it.
+    assert prepare(config, str(tmp_path / "data"), "torch").fingerprint == sha.hexdigest()
 
 
 @pytest.mark.parametrize("loader", LOADERS)
@@ -160,13 +168,24 @@ def test_damaged_files_are_named(config, tmp_path, damage):
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("loader", LOADERS)
-def test_unreadable_image_is_named_and_nothing_is_left(config, tmp_path, data_folder, loader):
-    bad = data_folder / "test" / "cat" / "1.png"
-    bad.write_bytes(bad.read_bytes()[:60])
-    with pytest.raises(UserError, match=r"1\.png cannot be read as an image"):
-        prepare(config, str(tmp_path / "data"), loader)
-    assert os.listdir(tmp_path / "data") == []
+def test_class_without_images_is_named_and_nothing_is_left(config, tmp_path, data_folder):
+    for path in (data_folder / "test" / "cat").iterdir():
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError, match="no image of class cat for test can be read") as caught:
+        prepare(config, str(tmp_path / "data"), "torch")
+    assert "\n" not in str(caught.value)
+    assert visible(tmp_path / "data") == [] and not list((tmp_path / "data").glob("*.partial"))
+
+
+def test_failing_disk_is_no_reason_to_skip(config, tmp_path, data_folder):
+    images = open_source(config).split("train")
+    os.remove(images.items[3])
+    with pytest.raises(UserError, match=r"3\.png cannot be read \(No such file"):
+        images.read(3)
+
+
+def visible(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def test_unwritable_data_dir(config, tmp_path):
@@ -175,31 +194,54 @@ def test_unwritable_data_dir(config, tmp_path):
         prepare(config, str(tmp_path / "file"), "torch")
 
 
-def start_prepare(path, data, loader="ffcv", resolution=12) -> subprocess.Popen:
+def start_prepare(config: DatasetConfig, data: Path, loader: str) -> subprocess.Popen:
     code = f"""
 from clr.config import DatasetConfig
 from clr.data import prepare
-config = DatasetConfig(name="insects", source="folder", path={str(path)!r}, resolution={resolution})
-print(prepare(config, {str(data)!r}, {loader!r}).fingerprint)
+print(prepare({config!r}, {str(data)!r}, {loader!r}).fingerprint)
 """
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def test_conversion_killed_halfway_is_as_if_it_never_was(config, tmp_path, data_folder):
+@pytest.mark.parametrize("crop", ["padded", "random_resized"])
+def test_conversion_killed_halfway_is_gone_on_with(config, tmp_path, data_folder, monkeypatch, crop):
+    photo(np.random.default_rng(0), 300, 400).save(data_folder / "train" / "ant" / "m.png")
+    (data_folder / "train" / "ant" / "text.png").write_text("no image")
     for i in range(400):  # enough that the conversion takes a while
-        os.link(data_folder / "train" / "ant" / "5.png", data_folder / "train" / "ant" / f"more{i}.png")
-    config.resolution, data = 256, tmp_path / "data"
-    process = start_prepare(data_folder, data, resolution=256)
-    while not any(p.stat().st_size > 10_000_000 for p in data.glob(".insects-*/train.beton")):
+        os.link(data_folder / "train" / "ant" / "m.png", data_folder / "train" / "ant" / f"more{i}.png")
+    config.resolution, config.crop, data = 256, crop, tmp_path / "data"
+    process = start_prepare(config, data, "torch")
+    while not any(p.stat().st_size > 20 * RECORD.itemsize for p in data.glob(".insects-*.partial/train.beton.journal")):
         assert process.poll() is None
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    left = os.listdir(data)
-    assert len(left) == 1 and left[0].startswith(".insects-")
-    info = prepare(config, str(data), "ffcv")
-    assert len(all_batches(info, "train")) == (24 + 400) // 3
-    assert prepare(config, str(tmp_path / "other"), "ffcv").fingerprint == info.fingerprint
+    assert visible(data) == []
+    (journal,) = data.glob(".insects-*.partial/train.beton.journal")
+    done = journal.stat().st_size // RECORD.itemsize
+    assert 20 < done < 426
+    with open(journal, "ab") as file:
+        file.write(b"half a record")
+    read, real = [], Images.read
+    monkeypatch.setattr(Images, "read", lambda images, i: read.append(i) or real(images, i))
+    info = prepare(config, str(data), "torch")
+    assert len(read) == 426 - done + 9 + 1  # the one that is skipped is asked for its reason
+    assert info.num_train == 425 and sorted(p.suffix for p in data.iterdir()) == ["", ".lock"]
+    other = prepare(config, str(tmp_path / "other"), "torch").folder
+    assert sorted(os.listdir(info.folder)) == ["manifest.json", "skipped.txt", "test.beton", "train.beton"]
+    for name in os.listdir(info.folder):
+        assert Path(info.folder, name).read_bytes() == Path(other, name).read_bytes()
+
+
+def test_killed_before_the_last_rename(config, tmp_path):
+    info = prepare(config, str(tmp_path), "torch")
+    folder = Path(info.folder)
+    folder.rename(folder.parent / f".{folder.name}.partial")
+    (folder.parent / f".{folder.name}.partial" / "train.beton.journal").write_bytes(b"left")
+    before = os.stat(folder.parent / f".{folder.name}.partial" / "train.beton")
+    assert prepare(config, str(tmp_path), "torch") == info
+    assert os.stat(info.beton("train")).st_mtime_ns == before.st_mtime_ns
+    assert sorted(os.listdir(info.folder)) == ["manifest.json", "test.beton", "train.beton"]
 
 
 def test_betons_without_a_manifest_do_not_count(config, tmp_path):
@@ -211,13 +253,30 @@ def test_betons_without_a_manifest_do_not_count(config, tmp_path):
     assert Path(info.beton("train")).read_bytes() == whole  # the same bytes each time: processes may overlap
 
 
-def test_two_at_once(data_folder, tmp_path):
-    processes = [start_prepare(data_folder, tmp_path / "data", loader) for loader in ("ffcv", "ffcv", "torch")]
+def test_several_at_once(config, tmp_path):
+    processes = [start_prepare(config, tmp_path / "data", loader) for loader in ("torch", "ffcv", "torch")]
     outputs = {process.communicate(timeout=120)[0] for process in processes}
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert len(outputs) == 1
-    (folder,) = (tmp_path / "data").iterdir()
-    assert json.loads((folder / "manifest.json").read_text())["fingerprint"] == outputs.pop().strip()
+    (folder,) = visible(tmp_path / "data")
+    manifest = json.loads((tmp_path / "data" / folder / "manifest.json").read_text())
+    assert manifest["fingerprint"] == outputs.pop().strip()
+
+
+def test_second_waits_for_the_lock_and_finds_it_done(config, tmp_path, capfd):
+    info = prepare(config, str(tmp_path / "data"), "torch")
+    folder = Path(info.folder)
+    hidden = folder.rename(tmp_path / "done")
+    pool = ThreadPoolExecutor()
+    with FileLock(folder.parent / f".{folder.name}.lock"):
+        second = pool.submit(prepare, config, str(tmp_path / "data"), "torch")
+        time.sleep(0.3)
+        assert not second.done() and not list(folder.parent.glob("*.partial"))
+        hidden.rename(folder)
+        before = os.stat(info.beton("train"))
+    assert second.result(timeout=20) == info
+    assert os.stat(info.beton("train")) == before
+    assert "another process converts it; waiting" in capfd.readouterr().err
 
 
 def test_without_ffcv_auto_is_torch(data_folder, tmp_path):

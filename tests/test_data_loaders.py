@@ -3,8 +3,13 @@ import gc
 import multiprocessing
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +23,7 @@ from clr.errors import UserError
 
 LOADERS = ["ffcv", "torch"]
 N = 24
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -136,6 +142,80 @@ def test_global_generators_and_thread_count_are_left_alone(info, loader, workers
     assert torch.get_num_threads() == before[2]
 
 
+@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize(("ranks", "accumulate"), [(1, 2), (2, 1), (2, 2), (4, 2)])
+def test_parts_of_all_ranks_are_the_batch(info, loader, ranks, accumulate):
+    whole = open_loader(info, "train", 8, loader, 0)
+    parts = [open_loader(info, "train", 8, loader, 0, rank, ranks, accumulate) for rank in range(ranks)]
+    assert {part.steps_per_epoch for part in parts} == {whole.steps_per_epoch} == {3}
+    for start in (0, 2):
+        epochs = [list(part.epoch(1, 2, start)) for part in parts]
+        assert {len(epoch) for epoch in epochs} == {(3 - start) * accumulate}
+        for step, batch in enumerate(whole.epoch(1, 2, start)):
+            micro = [b for epoch in epochs for b in epoch[step * accumulate : (step + 1) * accumulate]]
+            assert {len(b.labels) for b in micro} == {8 // ranks // accumulate}
+            assert all(torch.equal(torch.cat(x), y) for x, y in zip(zip(*micro, strict=True), batch, strict=True))
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_ranks_share_the_test_images(info, loader):
+    parts = [open_loader(info, "test", 2, loader, 0, rank, 4) for rank in range(4)]
+    batches = [list(part.epoch()) for part in parts]
+    assert [len(b) for b in batches] == [part.steps_per_epoch for part in parts] == [2, 1, 1, 1]
+    (whole,) = open_loader(info, "test", 9, loader, 0).epoch()
+    together = zip(*(batch for part in batches for batch in part), strict=True)
+    assert all(torch.equal(torch.cat(x), y) for x, y in zip(together, whole, strict=True))
+
+
+def test_batch_that_cannot_be_shared(info):
+    with pytest.raises(ValueError, match="2 ranks × 3 parts"):
+        open_loader(info, "train", 8, "torch", 0, 0, 2, 3)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_workers_outlive_signals_to_the_process_group(info):
+    expected = list(open_loader(info, "train", 1, "torch", 0).epoch(0, 0))
+    before = running()
+    batches = open_loader(info, "train", 1, "torch", 2).epoch(0, 0)
+    got = [next(batches)]
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, number)
+        got.append(next(batches))
+    assert len(multiprocessing.active_children()) == 2
+    got.extend(batches)
+    assert same(got, expected)
+    assert settles_at(before)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_workers_end_with_their_parent(info):
+    code = f"""
+import multiprocessing, os, signal
+from clr.config import DatasetConfig
+from clr.data import open_loader, prepare
+info = prepare({info.config!r}, {os.path.dirname(info.folder)!r}, "torch")
+batches = open_loader(info, "train", 1, "torch", 1).epoch(0, 0)
+next(batches)
+print(multiprocessing.active_children()[0].pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    worker = int(process.stdout.readline())
+    process.wait()
+    deadline = time.monotonic() + 20  # torch's worker looks every five seconds
+    while alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def running() -> int:
     return threading.active_count() + len(multiprocessing.active_children())
 
@@ -211,8 +291,8 @@ def test_file_converted_again_is_read_anew(info, data_folder):
     shutil.rmtree(info.folder)
     again = prepare(info.config, info.folder.rpartition("/")[0], "ffcv")
     os.rename(again.folder, info.folder)  # other content under the old name
-    batches = list(open_loader(again, "test", 9, "torch", 0).epoch())
-    moved = open_loader(info, "test", 9, "ffcv", 1)
-    (after,) = moved.epoch()
-    assert len(batches) == 2 and torch.equal(after.images, batches[0].images)
+    moved = replace(again, folder=info.folder)
+    batches = list(open_loader(moved, "test", 9, "torch", 0).epoch())
+    (after, *more) = open_loader(moved, "test", 9, "ffcv", 1).epoch()
+    assert len(batches) == 2 and same([after, *more], batches)
     assert not torch.equal(after.images, before.images)

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,49 @@ def test_folder_mistakes_are_named(data_folder, tmp_path):
     assert str(data_folder / "train" / "dog") in mistake(data_folder)
     (data_folder / "train" / "dog" / "0.png").write_bytes(b"")
     assert mistake(data_folder).endswith("dog")  # test has no dogs
+    for split in ("train", "test"):
+        (tmp_path / "single" / split / "ant").mkdir(parents=True)
+        (tmp_path / "single" / split / "ant" / "0.png").write_bytes(b"")
+    assert mistake(tmp_path / "single").endswith("has only the class ant; there must be two at least")
+
+
+def test_title_is_what_figures_call_it(data_folder):
+    config = folder_config(data_folder, title="Insects of 1999", train_samples=6)
+    assert open_source(config).label == "Insects of 1999, 6 images"
+
+
+def test_imagenet_layout(imagenet_folder):
+    source = open_source(DatasetConfig(name="x", source="imagenet", path=str(imagenet_folder), title="ImageNet"))
+    assert (source.label, source.classes) == ("ImageNet", ["n01", "n02", "n03"])
+    assert len(source.split("train")) == 30 and len(source.split("test")) == 12
+    assert all(os.sep + "val" + os.sep in item for item in source.split("test").items)
+    (imagenet_folder / "val").rename(imagenet_folder / "test")
+    with pytest.raises(
+        UserError, match=r"val is not a folder; dataset\.path must hold train/CLASS/\* and val/CLASS/\*"
+    ):
+        open_source(source.dataset)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"short_side": 20}, "dataset.short_side=null"),
+        ({"crop": "random_resized", "short_side": 0}, "at least 1"),
+        ({"crop": "random_resized", "jpeg_quality": 101}, "use 1 to 100"),
+    ],
+)
+def test_impossible_storage(data_folder, keys, message):
+    with pytest.raises(UserError, match=message):
+        open_source(folder_config(data_folder, **keys))
+
+
+def test_only_longer_images_are_resized_and_keep_their_shape(data_folder):
+    pixels = np.random.default_rng(2).integers(0, 256, (41, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(data_folder / "train" / "ant" / "00.png")  # sorts after 0.png
+    train = open_source(folder_config(data_folder, crop="random_resized", short_side=20)).split("train")
+    expected = Image.fromarray(pixels).resize((29, 20), Image.Resampling.BILINEAR)
+    assert (train[1] == np.array(expected)).all()
+    assert train[0].shape == (9, 14, 3)
 
 
 def test_hidden_files_are_ignored(data_folder):
@@ -78,7 +122,7 @@ def test_hidden_files_are_ignored(data_folder):
 
 
 def test_unknown_source_and_missing_path():
-    with pytest.raises(UserError, match="digits, cifar10 or folder"):
+    with pytest.raises(UserError, match="digits, cifar10, imagenet or folder"):
         open_source(DatasetConfig(name="x", source="mnist"))
     with pytest.raises(UserError, match=r"dataset\.path"):
         open_source(DatasetConfig(name="x", source="folder"))

@@ -1,3 +1,6 @@
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +52,13 @@ def test_training_images_are_padded_cropped_and_mirrored(padding, flip):
         assert torch.allclose(out[i].double(), normalised(torch.from_numpy(crop)[None])[0], atol=1e-6)
 
 
+def test_images_that_come_cropped_are_only_mirrored():
+    info = replace(INFO, config=DatasetConfig(crop="random_resized"))
+    out = Transform(info, 4, True).train(IMAGES, IDS, 1, 2)
+    assert torch.equal(out, Transform(INFO, 0, True).train(IMAGES, IDS, 1, 2))
+    assert torch.equal(Transform(info, 4, False).train(IMAGES, IDS, 1, 2), Transform(info, 0, False).test(IMAGES))
+
+
 def test_augmentation_depends_on_seed_epoch_and_id_alone():
     transform = Transform(INFO, 4, True)
     out = transform.train(IMAGES, IDS, 1, 2)
@@ -82,10 +92,11 @@ def test_draws_are_uniform_and_independent():
     assert abs(chi_square(neighbours)) < 4
 
 
-def test_order_and_augmentation_do_not_share_draws():
+def test_purposes_do_not_share_draws():
     ids = np.arange(10000)
-    order, augment = (draw(0, 0, purpose, ids) >> np.uint64(60) for purpose in Purpose)
-    assert abs(chi_square(np.bincount((order * 16 + augment).astype(int), minlength=256))) < 4
+    draws = [draw(0, 0, purpose, ids) >> np.uint64(60) for purpose in Purpose]
+    for one, other in itertools.combinations(draws, 2):
+        assert abs(chi_square(np.bincount((one * 16 + other).astype(int), minlength=256))) < 4
 
 
 def test_permutations_are_uniform():
@@ -105,7 +116,5 @@ def test_draws_stay_what_they_are():
 
 
 def test_constant_channel_becomes_zero():
-    from dataclasses import replace
-
     info = replace(INFO, mean=(1.0, 0.4, 0.3), std=(0.0, 0.25, 0.3))
     assert (Transform(info, 0, False).test(torch.full((1, 8, 8, 3), 255, dtype=torch.uint8))[:, 0] == 0).all()

@@ -1,131 +1,252 @@
-"""Converts a dataset once: decodes it, measures it, and writes it as FFCV files with a manifest."""
+"""Converts a dataset once: decodes it, measures it, and writes it as FFCV files with a manifest.
+
+A conversion works in a folder of its own, under a lock. One that was killed is gone on with by the next, and its files
+are the same, to the byte, as if nothing had happened.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
+from filelock import FileLock, Timeout
+from PIL import Image
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from clr.config import DatasetConfig
+from clr.data.beton import JPG, RAW, RECORD, Beton, BetonWriter, journal, page_size
+from clr.data.images import Images, Unreadable
 from clr.data.info import SPLITS, DatasetInfo, beton_record, read_manifest, verify_betons, write_manifest
 from clr.data.loaders import resolve_loader
-from clr.data.sources import Images, Source, open_source
+from clr.data.sources import Source, open_source
 from clr.errors import UserError
 
-FORMAT = 1  # to be raised when the converted files or the manifest change, so that old ones are not taken for new
-CHUNK = 1 << 22  # bytes of pixels, about, that are decoded and measured at a time
+T = TypeVar("T")
+
+FORMAT = 2  # to be raised when the converted files or the manifest change, so that old ones are not taken for new
+CHUNK = 1 << 22  # bytes of raw pixels, about, that are decoded and written at a time
+JPEGS = 32  # or so many images, where they are stored as JPEG
+JPEG_PAGE = 1 << 23  # bytes, FFCV's default; no photograph of a bounded shorter side is larger
 SLOW = 5000  # a progress bar is shown from this many images on
+# What originals may be, as Pillow names it; the journal holds the position. The last is any other.
+MODES = ("RGB", "L", "CMYK", "RGBA", "P", "1", "LA", "PA", "I", "I;16", "F", "YCbCr", "LAB", "HSV", "RGBX", "other")
 
 
 def prepare(dataset: DatasetConfig, data_dir: str, loader: str) -> DatasetInfo:
     """The dataset, converted into `data_dir`/<name>-<key> unless it already is, and checked.
 
-    FFCV files are written, or verified, only if the `loader` (auto, ffcv, torch) is FFCV. Any number of processes may
-    prepare the same dataset at once. UserError names what is wrong with the originals or the converted files.
+    Both loaders read the same files; `loader` (auto, ffcv, torch) is checked ahead of the work. Any number of processes
+    may prepare the same dataset at once. UserError names what is wrong with the originals or the converted files.
     """
-    use_ffcv = resolve_loader(loader) == "ffcv"
+    resolve_loader(loader)
     source = open_source(dataset)
     key = hashlib.sha256(json.dumps([FORMAT, *source.identity()]).encode()).hexdigest()[:12]
     folder = os.path.join(data_dir, f"{dataset.name}-{key}")
-    known = read_manifest(folder, dataset)
-    if known is None or (use_ffcv and not known[1]):
+    info = _find(source, folder)
+    if info is None:
         try:
-            _convert(source, folder, use_ffcv)
+            os.makedirs(data_dir or ".", exist_ok=True)
+            hidden = os.path.join(data_dir, f".{dataset.name}-{key}")
+            with _locked(f"{hidden}.lock", source.label):
+                info = _find(source, folder)
+                if info is None:
+                    _convert(source, folder, f"{hidden}.partial")
+                    info = _find(source, folder)
         except OSError as error:
             raise UserError(f"cannot write {folder} ({error}); set data_dir to a folder with room") from error
-        known = read_manifest(folder, dataset)
-        assert known is not None
-    info, betons = known
-    if use_ffcv:
-        verify_betons(info, betons)
+        assert info is not None
+        if info.skipped:
+            told = os.path.join(folder, "skipped.txt")
+            print(
+                f"{info.label}: {info.skipped} originals cannot be read and are left out, see {told}", file=sys.stderr
+            )
     return info
 
 
-def _convert(source: Source, folder: str, use_ffcv: bool) -> None:
-    """Makes the folder's files elsewhere and moves them in, the manifest last: without it the others do not count.
+def _find(source: Source, folder: str) -> DatasetInfo | None:
+    known = read_manifest(folder, source.dataset)
+    if known is None:
+        return None
+    info, betons = known
+    verify_betons(info, betons)
+    return replace(info, label=source.label)  # the title is no part of what was converted
 
-    What is written depends on the source alone, to the byte, so that processes may replace each other's files.
-    """
-    parent, name = os.path.split(folder)
-    os.makedirs(parent or ".", exist_ok=True)
-    splits = {split: source.split(split) for split in SPLITS}
-    temporary = tempfile.mkdtemp(prefix=f".{name}-", dir=parent or ".")
+
+@contextmanager
+def _locked(path: str, label: str) -> Iterator[None]:
+    lock = FileLock(path)
     try:
-        measure = _Measure()
-        records = {}
-        with Progress(console=Console(stderr=True), disable=sum(map(len, splits.values())) < SLOW) as progress:
-            for split, images in splits.items():
-                task = progress.add_task(f"{source.label}: converting {split}", total=len(images))
-                pixels = progress.track(measure.watch(images), total=len(images), task_id=task)
-                if use_ffcv:
-                    records[split] = _write_beton(os.path.join(temporary, f"{split}.beton"), pixels, images)
-                else:
-                    for _ in pixels:
-                        pass
-                if split == "train":
-                    mean, std = measure.mean_and_std()
-        facts = {
-            "name": source.dataset.name,
-            "label": source.label,
-            "classes": source.classes,
-            "num_train": len(splits["train"]),
-            "num_test": len(splits["test"]),
-            "resolution": source.dataset.resolution,
-            "mean": mean,
-            "std": std,
-            "fingerprint": measure.sha.hexdigest(),
-        }
-        write_manifest(os.path.join(temporary, "manifest.json"), facts, records)
-        os.makedirs(folder, exist_ok=True)
-        for file in [*(f"{split}.beton" for split in records), "manifest.json"]:
-            os.replace(os.path.join(temporary, file), os.path.join(folder, file))
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{label}: another process converts it; waiting for that", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        lock.release()
 
 
-def _write_beton(path: str, pixels: Iterable[np.ndarray], images: Images) -> dict[str, Any]:
-    from clr.data.ffcv_files import write_beton
+def _convert(source: Source, folder: str, partial: str) -> None:
+    """Makes the folder's files in `partial`, the manifest last, and renames that."""
+    if not os.path.exists(os.path.join(partial, "manifest.json")):
+        os.makedirs(partial, exist_ok=True)
+        _fill(source, partial)
+    for split in SPLITS:
+        if os.path.exists(path := journal(os.path.join(partial, f"{split}.beton"))):
+            os.remove(path)
+    shutil.rmtree(folder, ignore_errors=True)  # one without a manifest, which does not count
+    os.rename(partial, folder)
 
-    write_beton(path, zip(pixels, images.labels, strict=True), len(images), images.resolution)
-    return beton_record(path)
+
+def _fill(source: Source, partial: str) -> None:
+    splits = {split: source.split(split) for split in SPLITS}
+    paths = {split: os.path.join(partial, f"{split}.beton") for split in SPLITS}
+    records = {}
+    with Progress(console=Console(stderr=True), disable=sum(map(len, splits.values())) < SLOW) as progress:
+        for split, images in splits.items():
+            task = progress.add_task(f"{source.label}: converting {split}", total=len(images))
+            records[split] = _write(images, paths[split], progress, task)
+            counts = np.bincount(records[split]["label"] + 1, minlength=len(source.classes) + 1)[1:]
+            if not counts.all():
+                shutil.rmtree(partial)
+                empty = source.classes[int(counts.argmin())]
+                raise UserError(
+                    f"{source.dataset.path}: no image of class {empty} for {split} can be read; mend or delete it"
+                )
+    mean, std = _moments(records["train"])
+    skipped = [(split, i) for split in SPLITS for i in np.flatnonzero(records[split]["label"] < 0).tolist()]
+    with open(os.path.join(partial, "skipped.txt"), "w") as file:
+        file.writelines(f"{splits[split].items[i]}\t{_reason(splits[split], i)}\n" for split, i in skipped)
+    if not skipped:
+        os.remove(os.path.join(partial, "skipped.txt"))
+    every = np.concatenate([records[split] for split in SPLITS])
+    origins = np.bincount(every["origin"][every["label"] >= 0], minlength=len(MODES))
+    facts = {
+        "name": source.dataset.name,
+        "label": source.label,
+        "classes": source.classes,
+        "num_train": int((records["train"]["label"] >= 0).sum()),
+        "num_test": int((records["test"]["label"] >= 0).sum()),
+        "resolution": source.dataset.resolution,
+        "mean": mean,
+        "std": std,
+        "fingerprint": _fingerprint([Beton(paths[split]) for split in SPLITS], source.dataset),
+        "skipped": len(skipped),
+        "converted": {mode: int(n) for mode, n in zip(MODES, origins, strict=True) if n and mode != "RGB"},
+    }
+    betons = {split: beton_record(paths[split]) for split in SPLITS}
+    write_manifest(os.path.join(partial, "manifest.json"), facts, betons)
 
 
-class _Measure:
-    """Takes the fingerprint and the channels' moments of images as they pass."""
-
-    def __init__(self) -> None:
-        self.sha = hashlib.sha256()
-        self._count = 0
-        self._sum = np.zeros(3, np.int64)
-        self._squares = np.zeros(3, np.int64)
-
-    def watch(self, images: Images) -> Iterator[np.ndarray]:
-        """The decoded images in their order; threads decode them a chunk at a time."""
-        self.sha.update(f"{len(images)} images of {images.resolution} pixels".encode())
-        at_a_time = max(1, CHUNK // (3 * images.resolution**2))
+def _write(images: Images, path: str, progress: Progress, task: TaskID) -> np.ndarray:
+    """Writes the images into an FFCV file, or the rest of them into one that was begun; the records of all."""
+    dataset = images.dataset
+    raw = 3 * dataset.resolution**2
+    each, page = (JPEGS, JPEG_PAGE) if dataset.crop == "random_resized" else (max(1, CHUNK // raw), page_size(raw))
+    with closing(BetonWriter(path, len(images), page)) as writer:
+        done = writer.done
+        progress.advance(task, done)
+        chunks = [range(start, min(start + each, len(images))) for start in range(done, len(images), each)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(images), at_a_time):
-                ids = range(start, min(start + at_a_time, len(images)))
-                chunk = np.stack(list(pool.map(images.__getitem__, ids)))
-                self.sha.update(chunk.tobytes())
-                pixels = chunk.reshape(-1, 3).astype(np.int64)
-                self._count += len(pixels)
-                self._sum += pixels.sum(axis=0)
-                self._squares += (pixels**2).sum(axis=0)
-                yield from chunk
-        self.sha.update(images.labels.astype("<i8").tobytes())
+            for encoded in _in_order(pool, lambda chunk: [_encode_or_skip(images, i) for i in chunk], chunks):
+                writer.append(np.concatenate([record for record, _ in encoded]), [data for _, data in encoded])
+                progress.advance(task, len(encoded))
+        writer.finish()
+        return writer.records
 
-    def mean_and_std(self) -> tuple[list[float], list[float]]:
-        """Of each channel over all pixels so far, in [0, 1]; from integer sums, so that no rounding adds up."""
-        mean = self._sum / self._count
-        variance = self._squares / self._count - mean**2
-        return (mean / 255).tolist(), (np.sqrt(np.maximum(variance, 0)) / 255).tolist()
+
+def _in_order(pool: ThreadPoolExecutor, function: Callable[[range], T], chunks: list[range]) -> Iterator[T]:
+    """The function's values for all chunks in their order; only a few are ahead of the one that is asked for."""
+    todo, running = iter(chunks), list[Future[T]]()
+    try:
+        while True:
+            ahead = 2 * (os.cpu_count() or 1) - len(running)
+            running.extend(pool.submit(function, chunk) for chunk in islice(todo, ahead))
+            if not running:
+                return
+            yield running.pop(0).result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _encode(images: Images, i: int) -> tuple[np.ndarray, bytes]:
+    """The record (1,) and the bytes of image i. Unreadable as Images.read raises it, or for what no page can hold."""
+    image, mode = images.read(i)
+    record = np.zeros(1, RECORD)
+    if images.dataset.crop == "padded":
+        record["mode"], data = RAW, image.tobytes()
+    else:
+        record["mode"], data = JPG, _jpeg(image, images.dataset.jpeg_quality)
+    record["width"], record["height"], record["label"] = image.width, image.height, images.labels[i]
+    record["origin"] = MODES.index(mode if mode in MODES else "other")
+    histogram, values = np.array(image.histogram()).reshape(3, 256), np.arange(256)
+    record["sums"], record["squares"] = histogram @ values, histogram @ values**2
+    return record, data
+
+
+def _encode_or_skip(images: Images, i: int) -> tuple[np.ndarray, bytes]:
+    try:
+        return _encode(images, i)
+    except Unreadable:
+        record = np.zeros(1, RECORD)
+        record["label"] = -1
+        return record, b""
+
+
+def _reason(images: Images, i: int) -> str:
+    """Why image i was skipped, found out once more: the journal has no room for it."""
+    try:
+        _encode(images, i)
+    except Unreadable as error:
+        return str(error)
+    return "could not be read when it was converted"
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    file = io.BytesIO()
+    try:
+        image.save(file, "JPEG", quality=quality)
+    except (OSError, ValueError) as error:  # a side is longer than a JPEG may have
+        raise Unreadable(f"cannot be stored as JPEG ({error})") from None
+    if len(data := file.getvalue()) > JPEG_PAGE:
+        raise Unreadable(f"has {len(data)} bytes as JPEG, more than {JPEG_PAGE}; dataset.short_side makes it smaller")
+    return data
+
+
+def _moments(records: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel in [0, 1]; from integer sums, so that no rounding adds up.
+
+    Of images stored as JPEG these are the pixels before compression, all of each image.
+    """
+    count = int((records["width"].astype(np.int64) * records["height"]).sum())
+    mean = records["sums"].sum(axis=0) / count
+    variance = records["squares"].sum(axis=0) / count - mean**2
+    return (mean / 255).tolist(), (np.sqrt(np.maximum(variance, 0)) / 255).tolist()
+
+
+def _fingerprint(betons: list[Beton], dataset: DatasetConfig) -> str:
+    sha = hashlib.sha256()
+    for beton in betons:
+        raw = dataset.crop == "padded"
+        # Raw pixels come from the resolution; crops of JPEG do as well, but only when they are made.
+        kind = "images of" if raw else "JPEG images for"
+        sha.update(f"{len(beton)} {kind} {dataset.resolution} pixels".encode())
+        for i in range(len(beton)):
+            sha.update(beton.data(i))
+        if not raw:
+            sha.update(beton.sizes.astype("<i8").tobytes())
+        sha.update(beton.labels.astype("<i8").tobytes())
+    return sha.hexdigest()

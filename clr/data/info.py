@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from clr.config import DatasetConfig
@@ -23,18 +23,22 @@ class DatasetInfo:
     classes: tuple[str, ...]
     num_train: int
     num_test: int
-    resolution: int  # images are resolution × resolution pixels
+    resolution: int  # batches have images of resolution × resolution pixels
     mean: tuple[float, ...]  # of each channel (RGB) over the training images, pixels in [0, 1]
     std: tuple[float, ...]
-    fingerprint: str  # sha256 of all pixels and labels
+    fingerprint: str  # sha256 of all pixels and labels; of the JPEG files instead where such are stored
     folder: str  # data_dir/<name>-<key>
     config: DatasetConfig  # what it was made from
+    skipped: int = 0  # originals that could not be read; skipped.txt in the folder names them
+    converted: dict[str, int] = field(
+        default_factory=dict
+    )  # originals that were not RGB, by Pillow's name of their mode
 
     def size(self, split: str) -> int:
         return self.num_train if split == "train" else self.num_test
 
     def beton(self, split: str) -> str:
-        """Path of the split's FFCV file, which is there if the dataset was prepared for that loader."""
+        """Path of the split's FFCV file."""
         return os.path.join(self.folder, f"{split}.beton")
 
 
@@ -53,10 +57,16 @@ def _seal(content: dict[str, Any]) -> str:
 
 
 def write_manifest(path: str, facts: dict[str, Any], betons: dict[str, Any]) -> None:
-    """`facts`: the fields of DatasetInfo but folder and config. `betons`: a beton_record per split, or nothing."""
+    """`facts`: the fields of DatasetInfo but folder and config. `betons`: a beton_record per split.
+
+    The manifest is there whole or not at all, since it says that the files are.
+    """
     content = {**facts, "betons": betons}
-    with open(path, "w") as file:
+    with open(f"{path}.new", "w") as file:
         json.dump({**content, "sha256": _seal(content)}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(f"{path}.new", path)
 
 
 def read_manifest(folder: str, config: DatasetConfig) -> tuple[DatasetInfo, dict[str, Any]] | None:

@@ -19,6 +19,8 @@ class Purpose(IntEnum):
 
     ORDER = 1
     AUGMENT = 2
+    CROP = 3
+    PLACE = 4
 
 
 def _mix(z: np.ndarray) -> np.ndarray:

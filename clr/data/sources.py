@@ -1,51 +1,19 @@
-"""The originals: scikit-learn's digits, CIFAR-10 and image folders, decoded to RGB images of one size."""
+"""Where the originals come from: scikit-learn's digits, CIFAR-10, ImageNet's layout and image folders."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import PIL
-from PIL import Image
 
 from clr.config import DatasetConfig
+from clr.data.images import Images
 from clr.data.info import SPLITS
 from clr.errors import UserError
-
-
-@dataclass(frozen=True)
-class Images:
-    """The images of one split, decoded on demand; picklable, as loading processes need."""
-
-    items: np.ndarray | list[str]  # uint8 (n, h, w, 3), or paths of files
-    labels: np.ndarray  # int64 (n,)
-    resolution: int
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        """Image i as uint8 (resolution, resolution, 3).
-
-        Grey images get three equal channels, alpha is dropped, EXIF rotation is not applied (torchvision's
-        ImageFolder does the same). UserError for an unreadable file.
-        """
-        item = self.items[i]
-        if not isinstance(item, str):
-            return self._resized(Image.fromarray(item))
-        try:
-            with Image.open(item) as image:
-                return self._resized(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(f"{item} cannot be read as an image ({error}); repair or delete it") from None
-
-    def _resized(self, image: Image.Image) -> np.ndarray:
-        size = (self.resolution, self.resolution)
-        return np.array(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR))
 
 
 class Source(ABC):
@@ -59,8 +27,8 @@ class Source(ABC):
 
     @property
     def label(self) -> str:
-        n = self.dataset.train_samples
-        return self.title if n is None else f"{self.title}, {n:,} images"
+        n, title = self.dataset.train_samples, self.dataset.title or self.title
+        return title if n is None else f"{title}, {n:,} images"
 
     @property
     @abstractmethod
@@ -77,8 +45,9 @@ class Source(ABC):
     def identity(self) -> list[Any]:
         """All that decides what the converted files hold, in JSON's types."""
         d = self.dataset
+        stored = [d.crop, d.resolution, d.short_side, d.jpeg_quality if d.crop == "random_resized" else None]
         # Another Pillow may decode and resize to slightly other pixels.
-        return [self.kind, self.stamp(), PIL.__version__, d.resolution, d.train_samples, d.test_samples]
+        return [self.kind, self.stamp(), PIL.__version__, stored, d.train_samples, d.test_samples]
 
     def split(self, split: str) -> Images:
         """The split with only the first images of each class if so configured, in the source's order."""
@@ -86,7 +55,7 @@ class Source(ABC):
         key = f"dataset.{split}_samples"
         n: int | None = getattr(self.dataset, f"{split}_samples")
         if n is None:
-            return Images(items, labels, self.dataset.resolution)
+            return Images(items, labels, self.dataset)
         each, rest = divmod(n, len(self.classes))
         if rest or each < 1:
             raise UserError(f"{key}={n} is not a multiple of the number of classes, {len(self.classes)}")
@@ -98,7 +67,7 @@ class Source(ABC):
             )
         kept = np.sort(np.concatenate([np.flatnonzero(labels == c)[:each] for c in range(len(self.classes))]))
         chosen = items[kept] if isinstance(items, np.ndarray) else [items[i] for i in kept]
-        return Images(chosen, labels[kept], self.dataset.resolution)
+        return Images(chosen, labels[kept], self.dataset)
 
 
 class Digits(Source):
@@ -162,6 +131,7 @@ class Folder(Source):
     """Image files in train/CLASS and test/CLASS; classes and files in alphabetical order, hidden files ignored."""
 
     kind = "folder"
+    folders = {"train": "train", "test": "test"}  # noqa: RUF012  # where each split lies
 
     def __init__(self, dataset: DatasetConfig, path: str) -> None:
         super().__init__(dataset)
@@ -171,13 +141,20 @@ class Folder(Source):
         train, test = (set(self._files[split]) for split in SPLITS)
         if train != test:
             odd = ", ".join(sorted(train ^ test))
-            raise UserError(f"{path}: train and test must have the same classes; only one of them has {odd}")
+            raise UserError(f"{path}: {self._both} must have the same classes; only one of them has {odd}")
+        if len(train) < 2:
+            raise UserError(f"{path} has only the class {train.pop()}; there must be two at least")
+
+    @property
+    def _both(self) -> str:
+        return " and ".join(self.folders.values())
 
     def _listing(self, split: str) -> dict[str, list[tuple[str, int, int]]]:
         """For each class the (name, size, modification time) of its files, all sorted by name."""
-        root = os.path.join(self.path, split)
+        root = os.path.join(self.path, self.folders[split])
         if not os.path.isdir(root):
-            raise UserError(f"{root} is not a folder; dataset.path must hold train/CLASS/* and test/CLASS/*")
+            needed = " and ".join(f"{folder}/CLASS/*" for folder in self.folders.values())
+            raise UserError(f"{root} is not a folder; dataset.path must hold {needed}")
         names = sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith("."))
         if not names:
             raise UserError(f"{root} has no classes; put the images of each class into a folder in it")
@@ -185,7 +162,7 @@ class Folder(Source):
         for name in names:
             files = [e for e in os.scandir(os.path.join(root, name)) if e.is_file() and not e.name.startswith(".")]
             if not files:
-                raise UserError(f"{os.path.join(root, name)} has no images; add some, or delete it in train and test")
+                raise UserError(f"{os.path.join(root, name)} has no images; add some, or delete it in {self._both}")
             listing[name] = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in files)
         return listing
 
@@ -204,22 +181,40 @@ class Folder(Source):
 
     def read(self, split: str) -> tuple[list[str], np.ndarray]:
         listing = self._files[split]
-        paths = [os.path.join(self.path, split, c, name) for c, files in listing.items() for name, _, _ in files]
+        root = os.path.join(self.path, self.folders[split])
+        paths = [os.path.join(root, c, name) for c, files in listing.items() for name, _, _ in files]
         counts = [len(files) for files in listing.values()]
         return paths, np.repeat(np.arange(len(listing)), counts).astype(np.int64)
 
 
+class ImageNet(Folder):
+    """ImageNet's usual layout: train/WNID and val/WNID, of which the latter are the images for testing."""
+
+    kind = "imagenet"
+    folders = {"train": "train", "test": "val"}  # noqa: RUF012
+
+
 def open_source(dataset: DatasetConfig) -> Source:
     """The source that the configuration names; downloads CIFAR-10 where it is missing. UserError as classes above."""
+    if dataset.crop == "padded" and dataset.short_side is not None:
+        raise UserError("dataset.short_side is for dataset.crop=random_resized alone; use dataset.short_side=null")
+    if dataset.short_side is not None and dataset.short_side < 1:
+        raise UserError(f"dataset.short_side={dataset.short_side} is too small: it must be at least 1, or null")
+    if not 1 <= dataset.jpeg_quality <= 100:
+        raise UserError(f"dataset.jpeg_quality={dataset.jpeg_quality} is out of bounds; use 1 to 100, such as 90")
     if dataset.source == "digits":
         return Digits(dataset)
+    if dataset.source == "imagenet":
+        if dataset.path is None:
+            raise UserError("dataset.path is missing; give the folder that holds train/WNID/* and val/WNID/*")
+        return ImageNet(dataset, dataset.path)
     if dataset.source == "folder":
         if dataset.path is None:
             raise UserError("dataset.path is missing; give the folder that holds train/CLASS/* and test/CLASS/*")
         return Folder(dataset, dataset.path)
     if dataset.source == "cifar10":
         return _open_cifar10(dataset, dataset.path or os.path.join("data", "cifar10"))
-    raise UserError(f"dataset.source={dataset.source} is unknown; use digits, cifar10 or folder")
+    raise UserError(f"dataset.source={dataset.source} is unknown; use digits, cifar10, imagenet or folder")
 
 
 def _open_cifar10(dataset: DatasetConfig, path: str) -> Source:

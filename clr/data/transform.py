@@ -16,11 +16,12 @@ class Transform:
 
     Training images are padded on each side with `crop_padding` black pixels (zeros before normalisation, as
     torchvision's RandomCrop pads images), cropped at random to their old size and, with `flip`, mirrored with
-    probability 1/2. What befalls an image depends on (seed, epoch, sample id) alone.
+    probability 1/2. What befalls an image depends on (seed, epoch, sample id) alone. Images of a dataset with
+    crop=random_resized come cropped from the loader, and are only mirrored here.
     """
 
     def __init__(self, info: DatasetInfo, crop_padding: int, flip: bool) -> None:
-        self.crop_padding = crop_padding
+        self.crop_padding = crop_padding if info.config.crop == "padded" else 0
         self.flip = flip
         mean, std = np.array(info.mean), np.array(info.std)
         std[std == 0] = 1  # a constant channel becomes zero instead of NaN
