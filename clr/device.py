@@ -28,6 +28,11 @@ def set_precision(precision: str, device: torch.device) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
+def check_norm(norm: str, device: torch.device) -> None:
+    if norm == "sync" and device.type != "cuda":
+        raise UserError("model.norm=sync is for GPUs; use batch or group here")
+
+
 def to(tensor: Tensor, device: torch.device) -> Tensor:
     """A host tensor on the device, by a copy from pinned memory that the host does not wait for."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from clr.config import TrainConfig
 from clr.data import DatasetInfo, Transform, open_loader
 from clr.data.loaders import BatchLoader
-from clr.device import pick_device, set_precision, to
+from clr.device import check_norm, pick_device, set_precision, to
 from clr.errors import explained
 from clr.models import build_model
 from clr.optimizers import build_optimizer, take_step
@@ -45,6 +45,7 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None) -> di
         stop = stack.enter_context(StopSignal())
         device = pick_device(cfg.device, ranks.local)
         set_precision(cfg.precision, device)
+        check_norm(cfg.model.norm, device)
         parts = divide(cfg.batch_size, ranks.world, cfg.device_batch_size)
         at_once = cfg.batch_size // ranks.world // parts
         where = (cfg.loader, cfg.workers, ranks.rank, ranks.world)

@@ -6,10 +6,15 @@ import time
 
 import pandas as pd
 import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from doors import PLAIN, ROOT, TINY, Train, ranks
+from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from clr.errors import UserError
-from clr.ranks import divide
+from clr.ranks import Ranks, divide
 
 # Without batch statistics the loss does not depend on how a batch is cut; in float64, since ten steps of training turn
 # a last bit of float32 into a percent.
@@ -63,7 +68,13 @@ def test_torchrun_itself(tmp_path):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_one_ranks_failure_ends_the_other_with_its_message(tmp_path, free_port, rank):
-    args = [*PLAIN, "batch_size=1400", f"data_dir={tmp_path / 'data'}", f"store={tmp_path / 'runs'}"]
+    args = [
+        *PLAIN,
+        "batch_size=1400",
+        "dataset.resolution=96",
+        f"data_dir={tmp_path / 'data'}",
+        f"store={tmp_path / 'runs'}",
+    ]
     pair = ranks(2, free_port, args, tmp_path / "log", starved=rank)
     assert pair[rank].wait() == 2, pair[rank].output()
     start = time.monotonic()
@@ -80,6 +91,31 @@ def test_a_users_mistake_is_told_without_a_traceback_by_all_ranks(tmp_path, free
     assert {p.wait(60) for p in pair} <= {1, 2}
     for p in pair:
         assert "cannot be shared evenly by 2 ranks" in p.output() and "Traceback" not in p.output()
+
+
+def _count_messages(rank, port, out):
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    members, sent = Ranks(rank, 2), []
+    net = members.wrap(nn.Linear(3, 1))
+
+    def send(state, bucket):
+        sent.append(bucket.buffer().numel())
+        return allreduce_hook(None, bucket)
+
+    net.register_comm_hook(None, send)
+    for part in range(1, 5):
+        with members.local_only(net, when=part < 4):
+            (net(torch.full((2, 3), float(rank + part))).mean() / 4).backward()
+    torch.save((sent, net.module.weight.grad), f"{out}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_micro_batches_send_their_gradients_once(tmp_path, free_port):
+    mp.spawn(_count_messages, (free_port, tmp_path), nprocs=2)
+    for rank in range(2):
+        sent, grad = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert sent == [4]  # three weights and a bias, in one message for four backward passes
+        assert grad.tolist() == [[3.0] * 3]  # the mean of 1..4 and of 2..5
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
+from doors import Train
 
 from clr.config import load
 from clr.store import run_id
@@ -25,6 +27,9 @@ SWEEP = [
     "train.dataset.test_samples=100", "train.epochs=2", "train.wandb.mode=disabled", "train.loader=torch",
     "train.workers=0",
 ]  # fmt: skip
+
+
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="here it is no mistake")
 
 
 def door(name, *args, env=None):
@@ -93,12 +98,26 @@ def test_a_rate_that_blows_up_is_a_result(tmp_path):
         (["dataset=folder", "dataset.path=/nowhere"], "/nowhere"),
         (["dataset=folder"], "dataset.path"),
         (["batch_size=5000"], "batch_size=5000"),
+        pytest.param(["device=cuda"], "no GPU", marks=without_gpu),
+        pytest.param(["precision=tf32"], "fp32 or bf16", marks=without_gpu),
+        pytest.param(["model.norm=sync"], "batch or group", marks=without_gpu),
+        (["device_batch_size=1"], "device_batch_size=1"),
+        (["batch_size=127", "device_batch_size=50"], "equal parts"),
+        (["store=/proc/runs"], "another store"),
+        (["data_dir=/proc/data"], "data_dir"),
+        (["dataset=folder", "dataset.path={tmp}/one"], "two"),
     ],
 )
 def test_a_users_mistake_is_one_line(args, told, tmp_path):
-    run = door("train.py", *args, *places(tmp_path))
-    assert run.returncode == 2
-    assert len(run.stderr.strip().splitlines()) == 1 and told in run.stderr, run.stderr
+    for split in ("train", "test"):
+        (tmp_path / "one" / split / "cat").mkdir(parents=True)
+        (tmp_path / "one" / split / "cat" / "0.png").touch()
+    where = {"data_dir": tmp_path / "data", "store": tmp_path / "runs"}
+    given = {arg.partition("=")[0] for arg in args}
+    args = [a.format(tmp=tmp_path) for a in args] + [f"{k}={v}" for k, v in where.items() if k not in given]
+    run = Train([*args, "loader=torch", "workers=0", "wandb.mode=disabled"], tmp_path / "log")
+    assert run.wait() == 2
+    assert len(run.output().strip().splitlines()) == 1 and told in run.output(), run.output()
 
 
 def test_identity_is_what_determines_the_numbers():
