@@ -2,13 +2,14 @@
 # make reproduce PROTOCOL=cpu CIFAR10=/folder/with/cifar10 IMAGENET=/folder/with/imagenette      of another protocol
 # make figures                 the figures again, from the tables in results/PROTOCOL
 # make test, make check        the tests; ruff and mypy
+# make slurm-test              tests on a real SLURM of two nodes on this host, which it installs (Debian, root)
 # make bench                   speed, as ratios of things measured side by side
 PROTOCOL ?= quick
 PYTHON ?= python3
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: reproduce figures test check bench clean
+.PHONY: reproduce figures test slurm-test check bench clean
 reproduce: .venv/ready
 	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
 		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)') $(ARGS)
@@ -20,6 +21,10 @@ figures: .venv/ready
 test: .venv/ready
 	$(PY) -m pytest
 
+slurm-test: .venv/ready
+	command -v slurmctld >/dev/null || { apt-get update -qq && apt-get install -y -qq slurm-wlm munge; }
+	$(PY) -m pytest -m slurm tests/test_slurm.py
+
 check: .venv/ready
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -28,6 +33,7 @@ check: .venv/ready
 bench: .venv/ready
 	$(PY) bench/step.py
 	$(PY) bench/trainer.py
+	$(PY) bench/options.py
 
 clean:
 	rm -rf .venv runs
