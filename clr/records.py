@@ -49,7 +49,8 @@ class Recorder:
 
     def step(self, step: int, epoch: int, samples: int, loss: Tensor, rate: Tensor | float, norm_sq: Tensor) -> None:
         """Take one step's numbers: 0-dim tensors on the device, `loss` the mean over this rank's images."""
-        rate = rate if isinstance(rate, Tensor) else torch.full((), rate, dtype=torch.float64)
+        if not isinstance(rate, Tensor):
+            rate = torch.full((), rate, dtype=torch.float64, device=loss.device)  # made there: a copy would wait
         self._waiting.append((step, epoch, samples, self.seconds))
         self._numbers.append(torch.stack([x.detach().to(loss.device, torch.float64) for x in (loss, rate, norm_sq)]))
 

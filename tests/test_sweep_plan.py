@@ -67,7 +67,7 @@ def test_on_imagenet_clr_alone_is_capped_and_sgd_alone_has_rates(protocol):
 
 
 def test_resnet50_on_cifar10_is_clr_with_a_budget_of_its_own():
-    expected = ("dataset=cifar10-5k", "dataset.test_samples=2000", "precision=bf16", "epochs=12", "model=resnet50",
+    expected = ("dataset=cifar10-5k", "dataset.test_samples=2000", "precision=bf16", "epochs=8", "model=resnet50",
                 "optimizer=clr", "batch_size=500")  # fmt: skip
     assert planned_figures("cpu")[0][5] == [(*expected, f"seed={seed}") for seed in (0, 1, 2)]
 
