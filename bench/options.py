@@ -86,7 +86,8 @@ def main() -> None:
     networks = [("resnet18", 32, 1024 if gpu else 256), ("resnet50", 224 if gpu else 64, 128 if gpu else 64)]
     precisions = ["fp32", "tf32", "bf16"] if gpu else ["fp32", "bf16"]
     for name, pixels, batch in networks:
-        settings = product(precisions, ["contiguous_format", "channels_last"], [False, True])
+        layouts = [("contiguous_format", False), ("channels_last", False), ("channels_last", True)]
+        settings = [(precision, *layout) for precision, layout in product(precisions, layouts)]
         variants = [Variant(name, pixels, batch, device, *setting) for setting in settings]
         for number in range(-2, ROUNDS):  # two to warm up and to compile
             for variant in variants:

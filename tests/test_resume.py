@@ -13,7 +13,7 @@ import torch
 from doors import PLAIN, TINY, Train, ranks
 
 from clr.checkpoint import Checkpoints
-from clr.signals import CONTINUE
+from clr.signals import CONTINUE, StopSignal
 
 EVERY_STEP = ["checkpoint.seconds=0"]
 AUGMENTED = ["dataset.crop_padding=4", "dataset.flip=true"]
@@ -95,6 +95,19 @@ def test_a_signal_checkpoints_and_asks_to_be_continued(tmp_path, number):
     stopped = newest(tmp_path, "runs")
     steps, _ = records(tmp_path, "runs")
     assert 0 < stopped == len(steps) < 800 and f"after step {stopped} of 800" in run.output()
+
+
+def test_a_forked_helper_that_inherits_the_handler_does_nothing():
+    with StopSignal() as stop:
+        child = os.fork()
+        if child == 0:
+            time.sleep(0.5)  # goes on after the signal
+            os._exit(stop.received is not None)
+        time.sleep(0.1)
+        os.kill(child, signal.SIGTERM)
+        assert os.waitpid(child, 0)[1] == 0 and stop.received is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received == "SIGTERM"
 
 
 def test_a_signal_to_one_rank_stops_both_at_one_step(tmp_path, free_port):

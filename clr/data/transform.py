@@ -38,7 +38,8 @@ class Transform:
     def test(self, images: Tensor) -> Tensor:
         """Normalisation only."""
         x = images.permute(0, 3, 1, 2).to(torch.float32)  # keeps the memory as it lies, which is channels_last
-        return x.mul_(self._scale.to(x.device)).add_(self._shift.to(x.device))
+        self._scale, self._shift = self._scale.to(x.device), self._shift.to(x.device)  # moved once
+        return x.mul_(self._scale).add_(self._shift)
 
     def draws(self, ids: Tensor, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each sample: the crop's dy and dx in 0..2·crop_padding, and whether it is mirrored (0 or 1), as int64."""
