@@ -5,7 +5,7 @@ steps.parquet     run_id and the columns of the runs' steps.parquet
 epochs.parquet    run_id and the columns of the runs' epochs.parquet
 figure_runs.csv   figure, run_id: which runs each figure needs, also those that are still missing
 protocol.json     the protocol's config
-runs.jsonl        each run's run.json whole: config, data, provenance
+runs.jsonl        each run's run.json: config (without local folders), data, provenance
 """
 
 from __future__ import annotations
@@ -38,7 +38,13 @@ def export(store: Store, figures: dict[str, set[int]], protocol: dict[str, Any],
     named = pd.DataFrame(pairs, columns=["figure", "run_id"]).sort_values("figure", kind="stable")
     write_text(named.to_csv(index=False), folder / "figure_runs.csv")
     write_text(json.dumps(protocol, indent=1) + "\n", folder / "protocol.json")
-    write_text("".join(json.dumps(run) + "\n" for run in finished.values()), folder / "runs.jsonl")
+    write_text("".join(json.dumps(_portable(run)) + "\n" for run in finished.values()), folder / "runs.jsonl")
+
+
+def _portable(run: dict[str, Any]) -> dict[str, Any]:
+    """The run without where things lay on the machine that made it."""
+    config = {key: value for key, value in run["config"].items() if key not in ("data_dir", "store")}
+    return {**run, "config": {**config, "dataset": {**config["dataset"], "path": None}}}
 
 
 def _row(run: dict[str, Any]) -> dict[str, Any]:

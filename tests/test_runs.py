@@ -156,6 +156,7 @@ def test_sweep_killed_and_called_again_makes_each_run_once(tmp_path):
     results = tmp_path / "results" / "quick"
     runs, steps = pd.read_csv(results / "runs.csv"), pd.read_parquet(results / "steps.parquet")
     assert runs["run_id"].is_unique and set(steps["run_id"]) == set(runs["run_id"]) and len(runs) == 12
+    assert str(tmp_path) not in (results / "runs.jsonl").read_text()  # it will be committed
     assert pd.read_csv(results / "figure_runs.csv").groupby("figure").size().to_dict() == {2: 6, 4: 2, 6: 12}
 
     third = door("sweep.py", *args)
