@@ -28,7 +28,10 @@ def export(store: Store, figures: dict[str, set[int]], protocol: dict[str, Any],
     finished = {name: run for name in figures if (run := store.finished(name)) is not None}
     for table, columns in (("steps", STEP_COLUMNS), ("epochs", EPOCH_COLUMNS)):
         parts = [
-            pd.read_parquet(store.folder(name) / f"{table}.parquet").assign(run_id=name)[["run_id", *columns]]
+            # Runs that were made before a column existed lack it.
+            pd.read_parquet(store.folder(name) / f"{table}.parquet")
+            .assign(run_id=name)
+            .reindex(columns=["run_id", *columns])
             for name in finished
         ]
         whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run_id", *columns])
