@@ -167,6 +167,9 @@ def _row_norms(gs: list[Tensor], wide: torch.dtype | None) -> Tensor:
             continue
         if not _dense(g):
             g = g.contiguous()
+        if n % _ROW == 0 and g.is_contiguous():
+            norms.append(torch.linalg.vector_norm(g.view(-1, _ROW), dim=1, dtype=wide))
+            continue
         whole, start = n // _ROW * _ROW, g.storage_offset()
         norms.append(torch.linalg.vector_norm(g.as_strided((n // _ROW, _ROW), (_ROW, 1), start), dim=1, dtype=wide))
         if whole < n:
@@ -188,18 +191,24 @@ class _Update:
     def __init__(self, params: Sequence[Tensor]) -> None:
         self._fused: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
         self._odd: list[tuple[Tensor, Tensor]] = []
+        ps: list[Tensor] = []
+        gs: list[Tensor] = []
+        place: tuple[int, torch.dtype] | None = None
         for p in params:
             if (g := p.grad) is None:
                 continue
             if g.is_sparse:
                 raise RuntimeError("CLR does not support sparse gradients: make the embedding with sparse=False")
             # The fused kernel walks both memories side by side, so it needs one layout without gaps.
-            if p.dtype == g.dtype and p.stride() == g.stride() and _dense(p):
-                ps, gs = self._fused.setdefault((p.device, p.dtype), ([], []))
-                ps.append(p)
-                gs.append(g)
-            else:
+            alike = (p.is_contiguous() and g.is_contiguous()) or (p.stride() == g.stride() and _dense(p))
+            if not alike or p.dtype != g.dtype:
                 self._odd.append((p, g))
+                continue
+            if place != (p.get_device(), p.dtype):  # nearly always that of the parameter before
+                place = (p.get_device(), p.dtype)
+                ps, gs = self._fused.setdefault((p.device, p.dtype), ([], []))
+            ps.append(p)
+            gs.append(g)
 
     def alike(self) -> list[list[Tensor]]:
         """The gradients, in lists of one device and dtype each."""

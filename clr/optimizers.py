@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -27,6 +29,11 @@ def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Opt
     return optimizer
 
 
+@cache
+def _takes_loss(step: Callable[..., Any]) -> bool:
+    return "loss" in inspect.signature(step).parameters
+
+
 def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> tuple[Tensor | float, Tensor]:
     """Step on the gradients that are there; returns the rate that was used and ‖g‖², 0-dim tensors on the device.
 
@@ -37,7 +44,7 @@ def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> tuple[Tensor | 
     norm_sq = None
     if "grad_norm_sq" not in group:
         norm_sq = grad_norm_sq([p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None])
-    if "loss" in inspect.signature(optimizer.step).parameters:
+    if _takes_loss(type(optimizer).step):
         optimizer.step(loss=loss)  # type: ignore[call-overload]
     else:
         optimizer.step()
