@@ -25,7 +25,7 @@ from clr.models import build_model
 from clr.provenance import hardware
 from clr.trainer import train
 
-ROUNDS, BATCH, EPOCHS = 3, 128, 10
+ROUNDS, BATCH, EPOCHS = 3, 128, 5
 
 
 def trainer_speed(info: DatasetInfo, cfg: TrainConfig) -> float:

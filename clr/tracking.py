@@ -47,6 +47,9 @@ class Tracker:
 
     def _mirror(self, wandb: WandbConfig, name: str, config: dict[str, Any], folder: Path) -> None:
         try:
+            # The training's threads come first; Linux ranks threads one by one, and W&B's own process inherits it.
+            if sys.platform == "linux":
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
             run = self._start(wandb, name, config, folder)
             while (item := self._queue.get()) is not None:
                 values, step = item
