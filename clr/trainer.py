@@ -87,7 +87,6 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None) -> di
             model.train()
             with closing(train_data.epoch(cfg.seed, at.epoch, at.batch)) as batches:
                 while at.batch < train_data.steps_per_epoch and not diverged:
-                    optimizer.zero_grad(set_to_none=True)
                     loss = torch.zeros((), device=device, dtype=dtype)
                     for part in range(1, parts + 1):
                         batch = next(batches)
@@ -96,6 +95,8 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None) -> di
                         with ranks.local_only(net, when=part < parts):
                             with torch.autocast(device.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
                                 part_loss = cross_entropy(net(images), labels) / parts
+                            if part == 1:
+                                optimizer.zero_grad()  # not before the forward pass: a CPU's allocator takes 2 % longer
                             part_loss.backward()
                         loss += part_loss.detach()
                     rate, norm_sq = take_step(optimizer, loss)
