@@ -1,7 +1,8 @@
 """The runs that figures need: `python sweep.py figure=2,6 protocol=cpu train.device=cpu`.
 
 Runs that the store has are not made again; the tables for the figures go to results/PROTOCOL. `train.KEY=VALUE`
-overrides KEY of configs/train.yaml in every run.
+overrides KEY of configs/train.yaml in every run, `hydra/launcher=workers|submitit_local|submitit_slurm` says who makes
+them, and `--dry-run` only shows what is done and what is to do.
 """
 
 import os
@@ -9,6 +10,8 @@ import re
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from clr.cli import door, fail
@@ -21,7 +24,7 @@ def main(sweep: DictConfig) -> None:
     try:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
             raise UserError("a sweep is one process, not one a rank: call sweep.py without torchrun")
-        failed = run_sweep(sweep)
+        failed = run_sweep(sweep, instantiate(HydraConfig.get().launcher))
     except Exception as error:
         fail(error)
     if failed:
@@ -30,6 +33,7 @@ def main(sweep: DictConfig) -> None:
 
 def arguments(given: list[str]) -> list[str]:
     """The command line as Hydra wants it: figure=2,6 is one list, not two jobs, and all train.* are one list too."""
+    given = ["dry_run=true" if a == "--dry-run" else a for a in given]
     rest = [re.sub(r"^figure=([\d,]+)$", r"figure=[\1]", a) for a in given if not a.startswith("train.")]
     for_train = [a.removeprefix("train.").replace("'", r"\'") for a in given if a.startswith("train.")]
     return [*rest, "train=[" + ",".join(f"'{a}'" for a in for_train) + "]"]

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from clr.errors import UserError
 from clr.ranks import RankFailed
 from clr.signals import CONTINUE, Stopped
+from clr.store import Busy
 
 
 def door(main: Callable[[], None]) -> None:
@@ -32,7 +33,9 @@ def fail(error: BaseException) -> None:
     To be called within the task that Hydra runs as well, as Hydra would print a line of its own about its exceptions.
     """
     name = Path(sys.argv[0]).name
-    if isinstance(error, Stopped):
+    if isinstance(error, Busy):
+        told, status = f"{name}: {error}; it is left alone", CONTINUE
+    elif isinstance(error, Stopped):
         told, status = f"{name}: {error}; the same command goes on from there", CONTINUE
     elif isinstance(error, KeyboardInterrupt):
         told, status = f"{name}: stopped; the same command goes on with what is left", 130

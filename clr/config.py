@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
@@ -119,7 +121,8 @@ def from_dict(stored: dict[str, Any]) -> TrainConfig:
 
 def load(overrides: Sequence[str] = ()) -> TrainConfig:
     """The config of one run, composed from `configs/` with Hydra overrides such as `batch_size=64`."""
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    inside = GlobalHydra.instance().is_initialized()  # of a door's hydra.main, which has the same search path
+    with nullcontext() if inside else initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return checked(compose("train", overrides=list(overrides)))
 
 

@@ -1,8 +1,11 @@
-"""The progress bar of one run."""
+"""How far one run is: on the terminal, and in its folder for who watches from elsewhere."""
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any
 
@@ -10,11 +13,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from clr.records import write_text
+
 
 class Progress:
-    """Steps done, loss, learning rate, img/s and time left, on standard error where that is a terminal."""
+    """Steps done, loss, learning rate, img/s and time left, on standard error where that is a terminal.
 
-    def __init__(self, name: str, steps: int, enabled: bool) -> None:
+    `folder`/progress.json has the last step's record as well, and `steps`, the number of all steps.
+    """
+
+    FILE_SECONDS = 2.0  # between two writings: the folder may lie on a cluster's file server
+
+    def __init__(self, name: str, steps: int, enabled: bool, folder: Path | None) -> None:
+        self._folder, self._steps = folder, steps
+        self._written = -self.FILE_SECONDS
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -45,3 +57,6 @@ class Progress:
             rate=row["learning_rate"],
             speed=row["samples"] / row["seconds"],
         )
+        if self._folder is not None and monotonic() - self._written > self.FILE_SECONDS:
+            write_text(json.dumps({**row, "steps": self._steps}), self._folder / "progress.json")
+            self._written = monotonic()

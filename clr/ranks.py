@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from clr import slurm
 from clr.errors import UserError
 from clr.signals import Stopped
 
@@ -168,28 +168,10 @@ def divide(batch_size: int, ranks: int, device_batch_size: int | None) -> int:
     )
 
 
-def _slurm_step() -> None:
-    """Set what torchrun would, inside an `srun` of several tasks.
-
-    A shell or a batch script has SLURM_* variables too, but no step of several tasks: it trains with one rank.
-    """
-    env = os.environ
-    if "RANK" in env or "SLURM_STEP_ID" not in env or int(env.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
-        return
-    hosts = subprocess.run(
-        ["scontrol", "show", "hostnames", env["SLURM_STEP_NODELIST"]], check=True, capture_output=True, text=True
-    ).stdout.split()
-    env["RANK"], env["LOCAL_RANK"] = env["SLURM_PROCID"], env["SLURM_LOCALID"]
-    env["WORLD_SIZE"] = env["SLURM_STEP_NUM_TASKS"]
-    env.setdefault("MASTER_ADDR", hosts[0])
-    # All tasks of the step must name the same port, and steps of other jobs on the node other ones.
-    env.setdefault("MASTER_PORT", str(20000 + (int(env["SLURM_JOB_ID"]) * 16 + int(env["SLURM_STEP_ID"]) % 16) % 20000))
-
-
 @contextmanager
 def join() -> Iterator[Ranks]:
     """The ranks of this run: torchrun's, a SLURM step's, or this process alone; see Ranks.together for errors."""
-    _slurm_step()
+    slurm.enter_step()
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Ranks()
         return

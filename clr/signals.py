@@ -12,7 +12,17 @@ CONTINUE = 75  # exit status of a run that stopped early and wants to be called 
 
 
 class Stopped(Exception):
-    """The run was asked to stop and has written its checkpoint. The doors exit with status CONTINUE."""
+    """The run was asked to stop and has written its checkpoint. The doors exit with status CONTINUE.
+
+    Its arguments are a line for the user and the name of the signal, on a rank that got it.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def signal(self) -> str | None:
+        return self.args[1] if len(self.args) > 1 else None
 
 
 class StopSignal:

@@ -3,6 +3,9 @@
 store/<name>-<hash>/
     config.yaml       the resolved config
     checkpoints/      what a run that was killed goes on from (clr.checkpoint); gone once it is finished
+    lock              who makes the run now, renewed every few seconds
+    log.txt           what its processes printed, those of a sweep
+    progress.json     how far it is; gone once it is finished
     steps.parquet     one row a step     (clr.records)
     epochs.parquet    one row an epoch
     run.json          summary and provenance; written last, so its presence says that the run is finished
@@ -13,17 +16,28 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import SoftFileLease, Timeout
 from omegaconf import OmegaConf
 
 from clr.checkpoint import Checkpoints
 from clr.config import TrainConfig, from_dict
 from clr.errors import UserError
 from clr.records import write_text
+
+# A lock whose owner is dead on this host is taken over at once; one of another host, where nobody can look, after its
+# owner has not renewed it for so long. All programs on a store must agree on it.
+LEASE_SECONDS = 30.0
+
+
+class Busy(Exception):
+    """Another process makes this run; the message says which."""
 
 
 def identity(cfg: TrainConfig, fingerprint: str) -> dict[str, Any]:
@@ -76,6 +90,51 @@ class Store:
             ) from None
         return found
 
+    def begun(self, name: str) -> bool:
+        return (self.folder(name) / "config.yaml").exists()
+
+    def all_finished(self) -> Iterator[dict[str, Any]]:
+        """The run.json of each finished run."""
+        for path in sorted(self.root.glob("*/run.json")):
+            if (done := self.finished(path.parent.name)) is not None:
+                yield done
+
+    def lease(self, name: str) -> SoftFileLease:
+        """The lock on a run, not taken yet. Safe between processes and, on a shared file system, between hosts."""
+        return SoftFileLease(self.folder(name) / "lock", lease_duration=LEASE_SECONDS)
+
+    @contextmanager
+    def claim(self, name: str, patience: float = 0.0) -> Iterator[SoftFileLease]:
+        """Hold the run, so that nobody else makes it; Busy if its owner still lives after `patience` seconds.
+
+        UserError if its folder is not writable. Whoever holds the run must leave it once the lease's `compromise` is
+        set: after a long pause somebody else may have taken it over.
+        """
+        lease = self.lease(name)
+        try:
+            self.folder(name).mkdir(parents=True, exist_ok=True)
+            lease.acquire(timeout=patience)
+        except Timeout:
+            owner = lease.owner
+            who = f"process {owner.pid} on {owner.hostname}" if owner is not None else "another process"
+            raise Busy(f"{name} is being made by {who}") from None
+        except OSError as error:
+            raise UserError(
+                f"cannot write the run's folder {self.folder(name)}: {error.strerror}; choose another store=…"
+            ) from None
+        try:
+            yield lease
+        finally:
+            lease.release()
+
+    def stored_config(self, name: str) -> TrainConfig:
+        """The resolved config of a run that was begun."""
+        path = self.folder(name) / "config.yaml"
+        try:
+            return from_dict(yaml.safe_load(path.read_text()))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{path} is damaged ({error}); delete the folder {path.parent}") from None
+
     def begin(self, name: str, cfg: TrainConfig, fingerprint: str) -> Path:
         """The folder of a run that starts or goes on, with its config.
 
@@ -85,7 +144,7 @@ class Store:
         path = folder / "config.yaml"
         try:
             if path.exists():
-                begun = from_dict(yaml.safe_load(path.read_text()))
+                begun = self.stored_config(name)
                 was, is_now = identity(begun, fingerprint), identity(cfg, fingerprint)
                 if changed := [f"{key} was {was[key]}, is {is_now[key]}" for key in was if was[key] != is_now[key]]:
                     raise UserError(
@@ -104,4 +163,5 @@ class Store:
 
     def finish(self, name: str, content: dict[str, Any]) -> None:
         write_text(json.dumps(content, indent=1), self.folder(name) / "run.json")
+        (self.folder(name) / "progress.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder(name) / "checkpoints", ignore_errors=True)

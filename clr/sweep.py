@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from hydra import compose
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
-from rich.table import Table
 
-from clr.config import CONFIGS, TrainConfig, checked
+from clr.config import CONFIGS, checked
 from clr.data import DatasetInfo, prepare
 from clr.errors import UserError
+from clr.jobs import Failure
+from clr.launch import Launch, Planned
+from clr.overview import failure_report, plan_table, result_table
 from clr.results import export, import_runs
-from clr.signals import Stopped
 from clr.store import Store, run_id
-from clr.trainer import train
 
-
-@dataclass
-class Planned:
-    """A run that one or more figures need."""
-
-    cfg: TrainConfig
-    info: DatasetInfo
-    figures: set[int] = field(default_factory=set)
+if TYPE_CHECKING:
+    from hydra_plugins.clr_launchers import Launcher
 
 
 @cache
@@ -91,51 +83,56 @@ def plan(sweep: DictConfig) -> dict[str, Planned]:
     return planned
 
 
-def run_sweep(sweep: DictConfig) -> int:
+def run_sweep(sweep: DictConfig, launcher: Launcher) -> int:
     """Make the runs that the store lacks, write the tables, print them; the number of runs that failed."""
-    console = Console(width=None if sys.stdout.isatty() else 130)
     store = Store(sweep.store)
     folder = Path(sweep.results) / sweep.protocol.name
+    console = _console()
     if sweep.import_results:
         console.print(f"{import_runs(folder, store)} runs imported from {folder}")
     planned = plan(sweep)
-    missing = [name for name in planned if store.finished(name) is None]
-    console.print(f"protocol {sweep.protocol.name}: {len(planned)} runs, {len(planned) - len(missing)} finished before")
-
-    failed: dict[str, str] = {}
-    for i, name in enumerate(missing, start=1):
-        try:
-            run = train(planned[name].cfg, planned[name].info)
-        except Stopped:
-            raise
-        except Exception as error:  # one run's failure must not stop the others; it is told now and at the end
-            failed[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
-            if not isinstance(error, UserError):
-                traceback.print_exc()
-            console.print(f"[{i}/{len(missing)}] {name}: failed: {failed[name]}", markup=False)
-            continue
-        s = run["summary"]
-        console.print(
-            f"[{i}/{len(missing)}] {name}: {run['status']}, loss {s['final_train_loss']:.4g}, "
-            f"accuracy {s['final_test_accuracy']:.1%}, {s['seconds']:.0f} s",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
-    protocol: dict[str, Any] = OmegaConf.to_container(sweep.protocol, resolve=True)  # type: ignore[assignment]
-    export(store, {name: run.figures for name, run in planned.items()}, protocol, folder)
-    console.print(_table(planned, store, failed))
-    console.print(f"tables in {folder}; failed runs: {len(failed)}")
-    return len(failed)
+    if sweep.dry_run:
+        table, told = plan_table(planned, store)
+        console.print(table)
+        console.print(told, highlight=False)
+        return 0
+    try:
+        failures = _make(planned, store, launcher, console)
+    finally:
+        protocol: dict[str, Any] = OmegaConf.to_container(sweep.protocol, resolve=True)  # type: ignore[assignment]
+        export(store, {name: run.figures for name, run in planned.items()}, protocol, folder)
+    console.print(f"tables in {folder}")
+    return len(failures)
 
 
-def _table(planned: dict[str, Planned], store: Store, failed: dict[str, str]) -> Table:
-    table = Table("run", "figures", "status", "steps", "training loss", "test accuracy", "seconds")
-    for name, run in planned.items():
-        row = [name, ",".join(map(str, sorted(run.figures)))]
-        if (done := store.finished(name)) is not None:
-            s = done["summary"]
-            row += [done["status"], str(s["steps"]), f"{s['final_train_loss']:.4g}"]
-            row += [f"{s['final_test_accuracy']:.1%}", f"{s['seconds']:.0f}"]
-        else:
-            row += [f"failed: {failed.get(name, '')}"]
-        table.add_row(*row)
-    return table
+def run_multirun(composed: list[DictConfig], launcher: Launcher) -> int:
+    """Make the runs of Hydra's multirun of train.py, whose configs are `composed`; the number of runs that failed."""
+    planned: dict[str, Planned] = {}
+    stores = set()
+    for config in composed:
+        cfg = checked(config)
+        info = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
+        planned.setdefault(run_id(cfg, info.fingerprint), Planned(cfg, info))
+        stores.add(cfg.store)
+    if len(stores) > 1:
+        raise UserError(f"one multirun has one store, not {len(stores)}: store={','.join(sorted(stores))}")
+    return len(_make(planned, Store(stores.pop()), launcher, _console()))
+
+
+def _make(planned: dict[str, Planned], store: Store, launcher: Launcher, console: Console) -> dict[str, Failure]:
+    """Make the runs by the launcher's processes; the failures, which are told."""
+    before = sum(store.finished(name) is not None for name in planned)
+    console.print(f"{len(planned)} runs, {before} finished before", highlight=False)
+    failures: dict[str, Failure] = {}
+    if before < len(planned):
+        backend = launcher.backend(str(store.root))
+        failures = Launch(planned, store, backend, launcher.retries, console).run()
+    console.print(result_table(planned, store, failures))
+    for line in failure_report(planned, store, failures):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"failed runs: {len(failures)}", highlight=False)
+    return failures
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 130)

@@ -26,15 +26,15 @@ from clr.ranks import Ranks, divide
 from clr.records import Recorder
 from clr.signals import Stopped, StopSignal
 from clr.state import RunState
-from clr.store import Store, run_id
+from clr.store import Busy, Store, run_id
 from clr.tracking import Tracker
 
 
-def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None) -> dict[str, Any]:
+def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patience: float = 0.0) -> dict[str, Any]:
     """Make the run of `cfg` on the prepared data `info` unless the store has it; returns its run.json.
 
     All ranks call it together. A run that was killed goes on from its newest checkpoint. Raises Stopped, after another
-    checkpoint, when a signal asks for that.
+    checkpoint, when a signal asks for that, and Busy if another process makes the run, after `patience` seconds.
     """
     ranks = ranks or Ranks()
     store, name = Store(cfg.store), run_id(cfg, info.fingerprint)
@@ -59,6 +59,9 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None) -> di
         optimizer = build_optimizer(cfg.optimizer, model)
         torch.manual_seed(cfg.seed * 1000 + ranks.rank)  # for models and optimizers that draw at random
 
+        lease = stack.enter_context(store.claim(name, patience)) if ranks.leads else None
+        if (done := ranks.first(lambda: store.finished(name))) is not None:
+            return done  # by another process, in the meantime
         folder = ranks.first(lambda: store.begin(name, cfg, info.fingerprint))
         recorder = Recorder(folder, ranks)
         state = RunState(model, optimizer, recorder, store.checkpoints(name, cfg.checkpoint.keep), ranks)
@@ -71,7 +74,9 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None) -> di
         if cfg.compile:
             net.compile()
         tracker = stack.enter_context(closing(Tracker(cfg.wandb, name, asdict(cfg), folder, ranks.leads)))
-        progress = stack.enter_context(Progress(name, total, cfg.progress and ranks.leads))
+        progress = stack.enter_context(
+            Progress(name, total, cfg.progress and ranks.leads, folder if ranks.leads else None)
+        )
 
         def show() -> bool:
             """Fetch what was recorded, show it, and tell whether the run has diverged."""
@@ -107,11 +112,13 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None) -> di
                     stopping, saving, due = ranks.any(stop.received is not None, old, recorder.due)
                     if stopping or saving or due:
                         diverged = show()
+                        if lease is not None and lease.compromise is not None:
+                            raise Busy(f"{name} was taken over by another process while this one stood still")
                     if (stopping or saving) and not diverged:
                         state.save(at)
                         saved = perf_counter()
                     if stopping and not diverged:
-                        raise Stopped(f"{name} stopped after step {at.step} of {total}")
+                        raise Stopped(f"{name} stopped after step {at.step} of {total}", stop.received)
             diverged = diverged or show()
             if not diverged:
                 metrics = evaluate(model, test_data, transform, device, dtype, cfg.precision == "bf16", ranks)
