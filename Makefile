@@ -3,13 +3,15 @@
 # make figures                 the figures again, from the tables in results/PROTOCOL
 # make test, make check        the tests; ruff and mypy
 # make slurm-test              tests on a real SLURM of two nodes on this host, which it installs (Debian, root)
+# make wandb-sync              upload the runs that W&B has not seen, from a host with a way out
 # make bench                   speed, as ratios of things measured side by side
 PROTOCOL ?= quick
 PYTHON ?= python3
 ARGS ?=
+STORE ?= runs
 PY := .venv/bin/python
 
-.PHONY: reproduce figures test slurm-test check bench clean
+.PHONY: reproduce figures test slurm-test check bench wandb-sync clean
 reproduce: .venv/ready
 	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
 		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)') $(ARGS)
@@ -33,7 +35,11 @@ check: .venv/ready
 bench: .venv/ready
 	$(PY) bench/step.py
 	$(PY) bench/trainer.py
+	$(PY) bench/launchers.py
 	$(PY) bench/options.py
+
+wandb-sync: .venv/ready
+	find $(STORE) -type d -name 'offline-run-*' | xargs -r .venv/bin/wandb sync --yes $(ARGS)
 
 clean:
 	rm -rf .venv runs

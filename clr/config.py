@@ -59,7 +59,8 @@ class WandbConfig:
     mode: str = "offline"  # online | offline | disabled
     project: str = "corridor-learning-rate"
     entity: str | None = None
-    group: str | None = None
+    group: str | None = None  # a sweep's runs have the protocol here
+    tags: list[str] = field(default_factory=list)  # and their figures here
 
 
 @dataclass

@@ -80,6 +80,8 @@ def plan(sweep: DictConfig) -> dict[str, Planned]:
                 prepared[key] = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
             name = run_id(cfg, prepared[key].fingerprint)
             planned.setdefault(name, Planned(cfg, prepared[key])).figures.add(int(figure))
+    for run in planned.values():
+        run.cfg.wandb.tags = [f"figure {figure}" for figure in sorted(run.figures)]
     return planned
 
 

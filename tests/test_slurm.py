@@ -1,7 +1,9 @@
 """A real SLURM on this host, two nodes of it: `make slurm-test` installs it and runs this."""
 
+import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -38,6 +40,7 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 ReturnToService=2
+SlurmdTimeout=20
 SlurmctldPort={ports[0]}
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 State=UNKNOWN
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 State=UNKNOWN
@@ -58,35 +61,80 @@ def start_munge():
     subprocess.run(["runuser", "-u", "munge", "--", "munged"], check=True)
 
 
+class Cluster:
+    """A controller and two nodes; `environment` is where srun and scancel find them."""
+
+    def __init__(self, tmp):
+        self.tmp = tmp
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+        ports = [s.getsockname()[1] for s in sockets]
+        for s in sockets:
+            s.close()
+        for name in ("state", "n1", "n2"):
+            (tmp / name).mkdir()
+        (tmp / "slurm.conf").write_text(CONF.format(host=socket.gethostname(), tmp=tmp, ports=ports))
+        start_munge()
+        self.daemons = {"ctld": self.daemon("slurmctld", "-D")}
+        for node in ("n1", "n2"):
+            self.start_node(node)
+        # The names of these nodes resolve nowhere, as those of a cluster do.
+        self.environment = os.environ | {
+            "SLURM_CONF": str(tmp / "slurm.conf"), "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+
+    def daemon(self, *command):
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen([*command, "-f", str(self.tmp / "slurm.conf")], **quiet)
+
+    def start_node(self, node):
+        self.daemons[node] = self.daemon("slurmd", "-D", "-N", node)
+
+    def crash_node(self, node, store):
+        """As if its power failed: the daemon and all that trains on it are gone without a word."""
+        self.daemons[node].kill()
+        self.daemons[node].wait()
+        jobs = self.ask("squeue", "-h", "-t", "R", "-w", node, "-o", "%A").split()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command, environment = (process / "comm").read_text(), (process / "environ").read_bytes()
+            except OSError:
+                continue
+            of_job = any(f"SLURM_JOB_ID={job}\0".encode() in environment + b"\0" for job in jobs)
+            if of_job or "slurmstepd" in command:
+                os.kill(int(process.name), signal.SIGKILL)
+        return jobs
+
+    def ask(self, *command):
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True).stdout
+
+    def stop(self):
+        for process in reversed(self.daemons.values()):
+            process.send_signal(signal.SIGTERM)
+        for process in self.daemons.values():
+            process.wait(30)
+
+
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory):
-    """The environment in which srun and scancel find the cluster."""
-    tmp = tmp_path_factory.mktemp("slurm")
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    for name in ("state", "n1", "n2"):
-        (tmp / name).mkdir()
-    conf = tmp / "slurm.conf"
-    conf.write_text(CONF.format(host=socket.gethostname(), tmp=tmp, ports=ports))
-    start_munge()
-    daemons = [["slurmctld", "-D"], ["slurmd", "-D", "-N", "n1"], ["slurmd", "-D", "-N", "n2"]]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = [subprocess.Popen([*daemon, "-f", str(conf)], **quiet) for daemon in daemons]
-    # The names of these nodes resolve nowhere, as those of a cluster do.
-    environment = os.environ | {"SLURM_CONF": str(conf), "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+def cluster(tmp_path_factory):
+    found = Cluster(tmp_path_factory.mktemp("slurm"))
     try:
-        deadline = time.monotonic() + 60
-        while idle(environment) < 2 and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert idle(environment) == 2, (tmp / "ctld.log").read_text()[-2000:]
-        yield environment
+        wait_for(lambda: idle(found.environment) == 2, 60, found)
+        yield found
     finally:
-        for daemon in reversed(running):
-            daemon.send_signal(signal.SIGTERM)
-        for daemon in running:
-            daemon.wait(30)
+        found.stop()
+
+
+@pytest.fixture
+def slurm(cluster):
+    return cluster.environment
+
+
+def wait_for(what, seconds, cluster):
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, (cluster.tmp / "ctld.log").read_text()[-3000:] + cluster.ask("squeue", "-r")
+        time.sleep(0.1)
+    return found
 
 
 def idle(environment):
@@ -135,3 +183,121 @@ def test_what_only_looks_like_a_step_trains_alone(tmp_path):
         [*TINY, *PLAIN, f"data_dir={tmp_path / 'data'}", f"store={tmp_path / 'runs'}"], tmp_path / "log", **shell
     )
     assert run.wait() == 0 and "finished: 8 steps" in run.output(), run.output()
+
+
+def sweep(tmp, store, *args):
+    return [
+        sys.executable, "sweep.py", "protocol=quick", "figure=2", "protocol.seeds=[0,1]",
+        "protocol.tasks.cifar10.batch_size=50", "protocol.tasks.cifar10.learning_rates=[0.01,0.1]",
+        "train.dataset.train_samples=200", "train.dataset.test_samples=100", "train.epochs=12",
+        "train.checkpoint.seconds=1", *(f"train.{p}" for p in PLAIN), f"train.data_dir={tmp / 'data'}",
+        f"store={tmp / store}", f"results={tmp / store}-results", *args,
+    ]  # fmt: skip
+
+
+ON_SLURM = ["hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.poll_seconds=1",
+            "hydra.launcher.timeout_min=30"]  # fmt: skip
+
+
+def start(cluster, command):
+    return subprocess.Popen(command, cwd=ROOT, env=cluster.environment, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)  # fmt: skip
+
+
+def same_records(one, other):
+    names = sorted(p.parent.name for p in one.glob("*/run.json"))
+    assert names and names == sorted(p.parent.name for p in other.glob("*/run.json"))
+    for name in names:
+        for table in ("steps", "epochs"):
+            made = [
+                pd.read_parquet(store / name / f"{table}.parquet").drop(columns="seconds") for store in (one, other)
+            ]
+            pd.testing.assert_frame_equal(*made, check_exact=True)
+    return names
+
+
+def test_a_sweep_on_slurm_survives_requeues_and_a_dead_node_and_equals_a_local_one(cluster, tmp_path):
+    local = start(cluster, sweep(tmp_path, "local"))
+    output, _ = local.communicate(timeout=400)
+    assert local.returncode == 0, output
+
+    runs = tmp_path / "runs"
+    command = sweep(tmp_path, "runs", *ON_SLURM, "hydra.launcher.slurm_array_parallelism=3")
+    first = start(cluster, command)
+    # An array of six jobs, of which three run at once
+    wait_for(lambda: cluster.ask("squeue", "-h", "-r", "-t", "R").count("\n") == 3, 60, cluster)
+    assert cluster.ask("squeue", "-h", "-r").count("\n") == 6
+
+    # A sweep that is called while the jobs are there finds them; when the first is gone, they go on.
+    first.send_signal(signal.SIGTERM)
+    output, _ = first.communicate(timeout=60)
+    assert first.returncode == CONTINUE and "runs are left" in output, output
+    second = start(cluster, command)
+
+    # One job is requeued in the middle of its run, one leaves because its time is up, and a node dies.
+    checkpoint = wait_for(lambda: list(runs.glob("digits*/checkpoints/step-*.pt")), 100, cluster)[0]
+    requeued = checkpoint.parent.parent
+    job = json.loads((requeued / "job.json").read_text())["job"]
+    cluster.ask("scontrol", "requeue", job)
+    timed_out = wait_for(lambda: [p for p in runs.glob("digits*/checkpoints/step-*.pt")
+                                  if p.parent.parent != requeued], 100, cluster)[0].parent.parent  # fmt: skip
+    cluster.ask("scancel", "--signal=USR2", json.loads((timed_out / "job.json").read_text())["job"])
+    wait_for(lambda: (timed_out / "log.txt").read_text().count(" process ") == 2, 100, cluster)
+    wait_for(lambda: cluster.ask("squeue", "-h", "-t", "R", "-w", "n2"), 100, cluster)
+    died = cluster.crash_node("n2", runs)
+    assert died
+    time.sleep(3)
+    cluster.start_node("n2")
+
+    output, _ = second.communicate(timeout=400)
+    assert second.returncode == 0, output + (cluster.tmp / "ctld.log").read_text()[-3000:]
+    names = same_records(tmp_path / "local", runs)
+    assert len(names) == 6
+    for name in names:
+        assert len(re.findall(r"^finished: 48 steps$", (runs / name / "log.txt").read_text(), re.MULTILINE)) == 1
+    assert "stopped after step" in (timed_out / "log.txt").read_text()
+    # No job but the array's six was ever submitted: what happened to them, SLURM's own queue mended.
+    jobs = [json.loads(p.read_text())["job"] for p in runs.glob("digits*/job.json")]
+    assert len({job.split("_")[0] for job in jobs}) == 1
+
+    third = start(cluster, command)
+    output, _ = third.communicate(timeout=100)
+    assert third.returncode == 0 and "6 runs, 6 finished before" in output, output
+
+
+def test_a_run_of_two_nodes_goes_through_the_launcher(cluster, tmp_path, free_port):
+    wait_for(lambda: idle(cluster.environment) == 2, 60, cluster)
+    args = [*TINY, *PLAIN, f"data_dir={tmp_path / 'data'}"]
+    local = ranks(2, free_port, [*args, f"store={tmp_path / 'local'}"], tmp_path / "log")
+    assert [rank.wait() for rank in local] == [0, 0], [rank.output() for rank in local]
+    command = [
+        sys.executable,
+        "train.py",
+        "-m",
+        *args,
+        f"store={tmp_path / 'runs'}",
+        *ON_SLURM,
+        "hydra.launcher.nodes=2",
+    ]
+    run = start(cluster, command)
+    output, _ = run.communicate(timeout=200)
+    assert run.returncode == 0, output
+    (name,) = same_records(tmp_path / "local", tmp_path / "runs")
+    assert json.loads((tmp_path / "runs" / name / "run.json").read_text())["division"]["ranks"] == 2
+
+
+def test_a_job_that_the_user_cancels_is_not_submitted_again(cluster, tmp_path):
+    args = [*TINY, *PLAIN, f"data_dir={tmp_path / 'data'}", f"store={tmp_path / 'runs'}", "epochs=2000"]
+    sweep = start(cluster, [sys.executable, "train.py", "-m", *args, *ON_SLURM])
+    (progress,) = wait_for(lambda: list(tmp_path.glob("runs/digits*/progress.json")), 100, cluster)
+    cluster.ask("scancel", json.loads((progress.parent / "job.json").read_text())["job"])
+    output, _ = sweep.communicate(timeout=100)
+    assert sweep.returncode == 1 and "SLURM ended its job: CANCELLED" in output, output
+    assert not cluster.ask("squeue", "-h")
+
+
+def test_a_wrong_parameter_is_one_line(cluster, tmp_path):
+    args = [*TINY, *PLAIN, f"data_dir={tmp_path / 'data'}", f"store={tmp_path / 'runs'}"]
+    run = start(cluster, [sys.executable, "train.py", "-m", *args, *ON_SLURM, "hydra.launcher.slurm_partition=nope"])
+    output, _ = run.communicate(timeout=100)
+    assert run.returncode == 2 and "partition" in output.splitlines()[-1] and "Traceback" not in output, output
