@@ -45,7 +45,7 @@ def export(store: Store, figures: dict[str, set[int]], protocol: dict[str, Any],
         write_table(whole, folder, table)
     runs = pd.DataFrame([_row(run) for run in finished.values()])
     write_table(runs.astype({name: float for name in _NUMBERS if name in runs}), folder, "runs")
-    pairs = [(figure, name) for name, of in figures.items() for figure in sorted(of)]
+    pairs = [(str(figure), name) for name, of in figures.items() for figure in sorted(of)]
     named = pd.DataFrame(pairs, columns=["figure", "run_id"]).sort_values("figure", kind="stable")
     write_table(named, folder, "figure_runs")
     write_text(json.dumps(protocol, indent=1) + "\n", folder / "protocol.json")

@@ -54,9 +54,7 @@ def test_csv_and_parquet_are_the_same_table(folder):
     for name in set(dictionary()) - {"agreement"}:
         path = folder / f"{name}.csv{'.gz' if name == 'steps' else ''}"
         parquet = pd.read_parquet(folder / f"{name}.parquet")
-        read = pd.read_csv(
-            path, float_precision="round_trip", dtype={"figure": parquet.get("figure", pd.Series()).dtype}
-        )
+        read = pd.read_csv(path, float_precision="round_trip", dtype={"figure": str})
         texts = parquet.select_dtypes(["object", "str"]).columns
         read[texts] = read[texts].fillna("").astype(str)
         pd.testing.assert_frame_equal(read, parquet, check_exact=True, check_dtype=False)

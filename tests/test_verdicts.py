@@ -278,14 +278,14 @@ def test_converges_by_the_part_of_the_loss_that_is_left(tmp_path):
 
 
 def test_adapts_if_the_rate_moves_further_than_chance(tmp_path):
-    grow = list(np.linspace(0.01, 0.05, 60))
+    grow = list(np.geomspace(0.001, 1, 60))
     row = claim(write(tmp_path, falling(0.2, 60), {0.1: falling(0.2, 60)}, rates=grow), "adapts")
     low, high = statistics.extremes(np.array(grow), 10)
     assert row["ratio"] == pytest.approx(high / low, rel=1e-5) and row["verdict"] == "reproduced"
     assert row["chance"] == 0.005
     shuffled = list(np.random.default_rng(0).permutation(grow))
     row = claim(write(tmp_path, falling(0.2, 60), {0.1: falling(0.2, 60)}, rates=shuffled), "adapts")
-    assert row["chance"] > 0.05 and row["verdict"] == "not reproduced"
+    assert row["ratio_low"] > 2 and row["chance"] > 0.05 and row["verdict"] == "not reproduced"
     row = claim(write(tmp_path, falling(0.2, 60), {0.1: falling(0.2, 60)}), "adapts")
     assert (row["ratio"], row["verdict"]) == (1, "not reproduced")
 

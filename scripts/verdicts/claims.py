@@ -67,12 +67,14 @@ def cap(scope: Scope, rules: Rules) -> Finding:
     if scope.cap is not None:
         holds = bool((largest >= limit).all())
         statement = f"{name}'s rate meets the cap of {limit:g} on {where(scope)}"
-        rule = f"every seed takes a rate of {limit:g}; no test if one does not and the run is scaled down: it may later"
         later = [] if holds else ["the rate may meet it in a longer training"]
     else:
         holds = bool((largest < limit).all())
         statement = f"{name}'s rate stays below {limit:g} without a cap on {where(scope)}"
-        rule = f"no seed ever takes a rate of {limit:g} or more"
+    rule = (
+        "where the rate is capped every seed meets the cap (scaled down, no test if one does not: it may later), and "
+        f"elsewhere no seed takes a rate of {rules.cap.rate:g} or more"
+    )
     because = f"the largest rate is {largest.min():.2g} to {largest.max():.2g}"
     columns = {"largest_rate": float(largest.max())}
     return Finding(

@@ -40,7 +40,7 @@ class Scope:
     data: str  # the label that pictures bear
     model: str
     batch_size: int
-    figures: tuple[int, ...]  # that need any of its runs
+    figures: tuple[str, ...]  # that need any of its runs
     table: pd.DataFrame  # its rows of runs.csv
     runs: dict[str, Run]  # by id
     missing: int  # runs that its figures name and runs.csv lacks
@@ -62,7 +62,7 @@ class Scope:
 class Records:
     protocol: dict[str, Any]
     scopes: list[Scope]
-    unplaced: dict[int, int]  # figure: runs it names that are not made, of a data set, model or batch size with no run
+    unplaced: dict[str, int]  # figure: runs it names that are not made, of a data set, model or batch size with no run
 
 
 def read(folder: Path, window_epochs: float) -> Records:
@@ -76,7 +76,7 @@ def read(folder: Path, window_epochs: float) -> Records:
     table = pd.read_csv(folder / "runs.csv", dtype={"run_id": str}, float_precision="round_trip")
     if "max_lr" not in table:
         table["max_lr"] = np.nan  # tables from before there were caps
-    named = pd.read_csv(folder / "figure_runs.csv", dtype={"run_id": str})
+    named = pd.read_csv(folder / "figure_runs.csv", dtype=str)
     steps = pd.read_parquet(folder / "steps.parquet", columns=["run_id", "step", "epoch", "loss", "learning_rate"])
     of_run = dict(iter(steps.groupby("run_id")))
     lacking = named[~named["run_id"].isin(table["run_id"])]
@@ -90,10 +90,10 @@ def read(folder: Path, window_epochs: float) -> Records:
         placed.update(own)
         runs = {row["run_id"]: _run(row, of_run, window_epochs) for row in rows.to_dict("records")}
         figures = sorted(named.loc[named["run_id"].isin({*rows["run_id"], *own}), "figure"].unique())
-        where = (str(dataset), str(data), str(model), int(str(batch_size)), tuple(map(int, figures)))
+        where = (str(dataset), str(data), str(model), int(str(batch_size)), tuple(figures))
         scopes.append(Scope(*where, rows, runs, missing=own.nunique()))
     unplaced = lacking[~lacking["run_id"].isin(placed)].groupby("figure")["run_id"].nunique()
-    return Records(protocol, scopes, {int(str(figure)): int(n) for figure, n in unplaced.items()})
+    return Records(protocol, scopes, {str(figure): int(n) for figure, n in unplaced.items()})
 
 
 def _run(row: dict[Any, Any], of_run: dict[Any, pd.DataFrame], window_epochs: float) -> Run:

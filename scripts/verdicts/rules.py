@@ -27,21 +27,21 @@ class NotTested:
 
 @dataclass
 class Converges:
-    figures: list[int] = MISSING
+    figures: list[str] = MISSING
     fall: float = MISSING
     still_falling: float = MISSING
 
 
 @dataclass
 class Quicker:
-    figures: list[int] = MISSING
+    figures: list[str] = MISSING
     targets: list[float] = MISSING
     headline: float = MISSING
 
 
 @dataclass
 class Adapts:
-    figures: list[int] = MISSING
+    figures: list[str] = MISSING
     windows: int = MISSING
     factor: float = MISSING
     shuffles: int = MISSING
@@ -50,7 +50,7 @@ class Adapts:
 
 @dataclass
 class Cap:
-    figures: list[int] = MISSING
+    figures: list[str] = MISSING
     rate: float = MISSING
 
 

@@ -28,14 +28,15 @@ def judge(records: Records, rules: Rules) -> dict[str, pd.DataFrame]:
     """The tables `claims`, `targets` and `curves`; their columns are explained in results/DICTIONARY.md."""
     rows: list[dict[str, Any]] = []
     for claim, find in CLAIMS.items():
-        figures: list[int] = getattr(rules, claim).figures
+        figures: list[str] = getattr(rules, claim).figures
         for scope in records.scopes:
             shown = [figure for figure in scope.figures if figure in figures]
             if shown and scope.of(rules.optimizer):
                 rows.append(_row(claim, shown, scope, find(scope, rules), records.protocol, rules))
+        rule = next((row["rule"] for row in rows if row["claim"] == claim), "")  # the same for all of them
         for figure in figures:
             if why := _why_absent(figure, records):
-                rows.append(_absent(claim, figure, why, records.protocol))
+                rows.append(_absent(claim, figure, why, rule, records.protocol))
     tables = {
         "claims": pd.DataFrame(rows).astype({"batch_size": "Int64", "seeds": "Int64"}),
         "targets": pd.concat([target_table(scope, rules) for scope in records.scopes], ignore_index=True),
@@ -53,7 +54,7 @@ def reservations_of_all(rules: Rules, seeds: int) -> str:
 
 
 def _row(
-    claim: str, figures: list[int], scope: Scope, found: Finding, protocol: dict[str, Any], rules: Rules
+    claim: str, figures: list[str], scope: Scope, found: Finding, protocol: dict[str, Any], rules: Rules
 ) -> dict[str, Any]:
     seeds = max(rules.not_tested.seeds, len(protocol["seeds"]))
     reservations = [*_reservations(scope, rules, seeds), *found.reservations]
@@ -63,7 +64,7 @@ def _row(
     doubts = [doubt for doubt in dict.fromkeys(reservations) if doubt != found.because]
     return {
         "claim": claim,
-        "figure": ", ".join(map(str, figures)),
+        "figure": ", ".join(figures),
         "statement": found.statement,
         "dataset": scope.dataset,
         "data": scope.data,
@@ -85,11 +86,11 @@ def _row(
     }
 
 
-def _absent(claim: str, figure: int, why: str, protocol: dict[str, Any]) -> dict[str, Any]:
+def _absent(claim: str, figure: str, why: str, rule: str, protocol: dict[str, Any]) -> dict[str, Any]:
     """The row of a claim about a figure of the paper that has no runs, or lacks some whose scope is not known."""
     return {
         "claim": claim,
-        "figure": str(figure),
+        "figure": figure,
         "statement": ABSENT[claim].format(figure),
         "dataset": "",
         "data": "",
@@ -102,7 +103,7 @@ def _absent(claim: str, figure: int, why: str, protocol: dict[str, Any]) -> dict
         "ratio": NO_RATIO.value,
         "ratio_low": NO_RATIO.low,
         "ratio_high": NO_RATIO.high,
-        "rule": "",
+        "rule": rule,
         "verdict": NOT_TESTED,
         "by_numbers": "",
         "reason": _sentence(why),
@@ -110,7 +111,7 @@ def _absent(claim: str, figure: int, why: str, protocol: dict[str, Any]) -> dict
     }
 
 
-def _why_absent(figure: int, records: Records) -> str:
+def _why_absent(figure: str, records: Records) -> str:
     name = records.protocol["name"]
     if figure in records.unplaced:
         return (
