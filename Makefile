@@ -1,6 +1,7 @@
-# make reproduce               all runs, tables and figures of the protocol quick
+# make reproduce               all runs, tables, figures and verdicts of the protocol quick
 # make reproduce PROTOCOL=cpu CIFAR10=/folder/with/cifar10 IMAGENET=/folder/with/imagenette      of another protocol
 # make figures                 the figures again, from the tables in results/PROTOCOL
+# make claims                  the verdicts again, and whether the results agree with the committed ones
 # make test, make check        the tests; ruff and mypy
 # make slurm-test              tests on a real SLURM of two nodes on this host, which it installs (Debian, root)
 # make wandb-sync              upload the runs that W&B has not seen, from a host with a way out
@@ -11,14 +12,20 @@ ARGS ?=
 STORE ?= runs
 PY := .venv/bin/python
 
-.PHONY: reproduce figures test slurm-test check bench wandb-sync clean
+.PHONY: reproduce figures claims test slurm-test check bench wandb-sync clean
 reproduce: .venv/ready
 	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
 		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)') $(ARGS)
 	$(PY) scripts/figures.py results/$(PROTOCOL)
+	$(PY) scripts/claims.py results/$(PROTOCOL)
+	$(PY) scripts/compare.py results/$(PROTOCOL)
 
 figures: .venv/ready
 	$(PY) scripts/figures.py results/$(PROTOCOL)
+
+claims: .venv/ready
+	$(PY) scripts/claims.py results/$(PROTOCOL)
+	$(PY) scripts/compare.py results/$(PROTOCOL)
 
 test: .venv/ready
 	$(PY) -m pytest

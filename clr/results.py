@@ -1,15 +1,19 @@
 """Tidy tables of a protocol's runs under `results/PROTOCOL/`: what the figures are drawn from, and what is committed.
 
-runs.csv          one row a run: what it was and how it ended
-steps.parquet     run_id and the columns of the runs' steps.parquet
-epochs.parquet    run_id and the columns of the runs' epochs.parquet
-figure_runs.csv   figure, run_id: which runs each figure needs, also those that are still missing
-protocol.json     the protocol's config
-runs.jsonl        each run's run.json: config (without local folders), data, provenance
+runs           one row a run: what it was and how it ended
+steps          run_id and the columns of the runs' steps.parquet
+epochs         run_id and the columns of the runs' epochs.parquet
+figure_runs    figure, run_id: which runs each figure needs, also those that are still missing
+protocol.json  the protocol's config
+runs.jsonl     each run's run.json: config (without local folders), data, provenance
+
+Each table is there as NAME.parquet and NAME.csv; steps, by far the largest, as steps.csv.gz. results/DICTIONARY.md says
+what their columns mean.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -18,8 +22,11 @@ import pandas as pd
 
 from clr.config import from_dict
 from clr.errors import UserError
-from clr.records import EPOCH_COLUMNS, STEP_COLUMNS, write_parquet, write_text
+from clr.records import EPOCH_COLUMNS, STEP_COLUMNS, write_bytes, write_parquet, write_text
 from clr.store import Store
+
+# None in a run whose optimizer has no such key; without any, a column would else have no type.
+_NUMBERS = ("learning_rate", "max_lr")
 
 
 def export(store: Store, figures: dict[str, set[int]], protocol: dict[str, Any], folder: Path) -> None:
@@ -35,13 +42,24 @@ def export(store: Store, figures: dict[str, set[int]], protocol: dict[str, Any],
             for name in finished
         ]
         whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run_id", *columns])
-        write_parquet(whole, folder / f"{table}.parquet")
-    write_text(pd.DataFrame([_row(run) for run in finished.values()]).to_csv(index=False), folder / "runs.csv")
-    pairs = [(figure, name) for name, of in figures.items() for figure in sorted(of)]
+        write_table(whole, folder, table)
+    runs = pd.DataFrame([_row(run) for run in finished.values()])
+    write_table(runs.astype({name: float for name in _NUMBERS if name in runs}), folder, "runs")
+    pairs = [(str(figure), name) for name, of in figures.items() for figure in sorted(of)]
     named = pd.DataFrame(pairs, columns=["figure", "run_id"]).sort_values("figure", kind="stable")
-    write_text(named.to_csv(index=False), folder / "figure_runs.csv")
+    write_table(named, folder, "figure_runs")
     write_text(json.dumps(protocol, indent=1) + "\n", folder / "protocol.json")
     write_text("".join(json.dumps(_portable(run)) + "\n" for run in finished.values()), folder / "runs.jsonl")
+
+
+def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write `folder`/`name`.parquet and the same as CSV, each all or nothing, and the same bytes for the same table."""
+    write_parquet(table, folder / f"{name}.parquet")
+    text = table.to_csv(index=False)
+    if name == "steps":
+        write_bytes(gzip.compress(text.encode(), mtime=0), folder / f"{name}.csv.gz")
+    else:
+        write_text(text, folder / f"{name}.csv")
 
 
 def _portable(run: dict[str, Any]) -> dict[str, Any]:

@@ -71,9 +71,9 @@ class Tracker:
                 disable_code=True, x_disable_meta=True,
             )  # fmt: skip
             return library.init(
-                project=wandb.project, entity=wandb.entity, group=wandb.group, tags=wandb.tags, id=name[-40:], name=name,
-                config=config, dir=str(folder), mode=mode, settings=settings, reinit="create_new",
-                resume="allow",
+                project=wandb.project, entity=wandb.entity, group=wandb.group, tags=wandb.tags,
+                id=name[-40:], name=name, config=config, dir=str(folder), mode=mode, settings=settings,
+                reinit="create_new", resume="allow",
             )  # fmt: skip
 
         if wandb.mode == "online" and not Tracker._unreachable:

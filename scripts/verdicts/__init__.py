@@ -1,0 +1,1 @@
+"""What the records of one protocol say about the paper's claims, and whether two protocols' records agree."""
