@@ -3,6 +3,7 @@
 runs.csv          one row a run: what it was and how it ended
 steps.parquet     run_id and the columns of the runs' steps.parquet
 epochs.parquet    run_id and the columns of the runs' epochs.parquet
+meter.parquet     run_id and the columns of the runs' meter.parquet, of those with diagnostics.every
 figure_runs.csv   figure, run_id: which runs each figure needs, also those that are still missing
 protocol.json     the protocol's config
 runs.jsonl        each run's run.json: config (without local folders), data, provenance
@@ -18,21 +19,22 @@ import pandas as pd
 
 from clr.config import from_dict
 from clr.errors import UserError
-from clr.records import EPOCH_COLUMNS, STEP_COLUMNS, write_parquet, write_text
+from clr.records import EPOCH_COLUMNS, METER_COLUMNS, STEP_COLUMNS, write_parquet, write_text
 from clr.store import Store
 
 
-def export(store: Store, figures: dict[str, set[int]], protocol: dict[str, Any], folder: Path) -> None:
+def export(store: Store, figures: dict[str, set[str]], protocol: dict[str, Any], folder: Path) -> None:
     """Write the tables of the finished ones among the runs that are the keys of `figures`."""
     folder.mkdir(parents=True, exist_ok=True)
     finished = {name: run for name in figures if (run := store.finished(name)) is not None}
-    for table, columns in (("steps", STEP_COLUMNS), ("epochs", EPOCH_COLUMNS)):
+    for table, columns in (("steps", STEP_COLUMNS), ("epochs", EPOCH_COLUMNS), ("meter", METER_COLUMNS)):
         parts = [
             # Runs that were made before a column existed lack it.
             pd.read_parquet(store.folder(name) / f"{table}.parquet")
             .assign(run_id=name)
             .reindex(columns=["run_id", *columns])
-            for name in finished
+            for name, run in finished.items()
+            if table != "meter" or run["config"].get("diagnostics", {}).get("every")
         ]
         whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run_id", *columns])
         write_parquet(whole, folder / f"{table}.parquet")
@@ -80,6 +82,8 @@ def import_runs(folder: Path, store: Store) -> int:
     try:
         runs = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
         tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("steps", "epochs")}
+        if (folder / "meter.parquet").is_file():  # not in tables from before there was a meter
+            tables["meter"] = pd.read_parquet(folder / "meter.parquet")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot import from {folder}: {error}; it must hold the tables that sweep.py writes") from None
     missing = [run for run in runs if store.finished(run["run_id"]) is None]
@@ -87,6 +91,7 @@ def import_runs(folder: Path, store: Store) -> int:
         of_run = store.begin(run["run_id"], from_dict(run["config"]), run["data"]["fingerprint"])
         for name, table in tables.items():
             rows = table[table["run_id"] == run["run_id"]].drop(columns="run_id")
-            write_parquet(rows.reset_index(drop=True), of_run / f"{name}.parquet")
+            if name != "meter" or len(rows):
+                write_parquet(rows.reset_index(drop=True), of_run / f"{name}.parquet")
         store.finish(run["run_id"], run)
     return len(missing)

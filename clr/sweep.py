@@ -31,7 +31,7 @@ class Planned:
 
     cfg: TrainConfig
     info: DatasetInfo
-    figures: set[int] = field(default_factory=set)
+    figures: set[str] = field(default_factory=set)
 
 
 @cache
@@ -44,13 +44,13 @@ def _keys(optimizer: str) -> frozenset[str]:
     return frozenset(yaml.safe_load(path.read_text()))
 
 
-def overrides_of(figure: int, sweep: DictConfig) -> Iterator[list[str]]:
+def overrides_of(figure: str, sweep: DictConfig) -> Iterator[list[str]]:
     """Hydra overrides of each run of a figure: of those lines of its needs whose task the protocol has."""
     tasks = sweep.protocol.tasks
-    needs = {number: [need for need in lines if need.task in tasks] for number, lines in sweep.figures.items()}
+    needs = {str(name): [need for need in lines if need.task in tasks] for name, lines in sweep.figures.items()}
     if not needs.get(figure):
         problem = "needs a task that is not in" if figure in needs else "is unknown to"
-        can = ",".join(str(number) for number, known in needs.items() if known)
+        can = ",".join(name for name, known in needs.items() if known)
         raise UserError(f"figure={figure} {problem} protocol {sweep.protocol.name}; it has figure={can}")
     for need in needs[figure]:
         yield from _overrides(need, tasks[need.task], sweep.protocol.seeds)
@@ -58,6 +58,7 @@ def overrides_of(figure: int, sweep: DictConfig) -> Iterator[list[str]]:
 
 def _overrides(need: DictConfig, task: DictConfig, seeds: ListConfig) -> Iterator[list[str]]:
     """Hydra overrides of each run in one line of a figure's needs: seeds outermost, so that an early stop is fair."""
+    every = [f"diagnostics.every={task.meter_every}"] if need.get("meter") else []
     batch_sizes = [task.batch_size] if need.batch_sizes == "headline" else task.batch_sizes
     for seed in seeds:
         for batch_size in batch_sizes:
@@ -67,7 +68,7 @@ def _overrides(need: DictConfig, task: DictConfig, seeds: ListConfig) -> Iterato
                     fixed.append(f"optimizer.max_lr={task.max_lr}")
                 rates = [[f"optimizer.lr={rate}"] for rate in task.learning_rates] if "lr" in _keys(optimizer) else [[]]
                 for rate in rates:
-                    yield [*task.overrides, *fixed, *rate, f"batch_size={batch_size}", f"seed={seed}"]
+                    yield [*task.overrides, *every, *fixed, *rate, f"batch_size={batch_size}", f"seed={seed}"]
 
 
 def plan(sweep: DictConfig) -> dict[str, Planned]:
@@ -77,7 +78,7 @@ def plan(sweep: DictConfig) -> dict[str, Planned]:
     """
     prepared: dict[str, DatasetInfo] = {}
     planned: dict[str, Planned] = {}
-    for figure in sweep.figure:
+    for figure in map(str, sweep.figure):
         for overrides in overrides_of(figure, sweep):
             common = [f"wandb.group={sweep.protocol.name}", *sweep.train, f"store={sweep.store}"]
             cfg = checked(compose("train", overrides=[*overrides, *common]))
@@ -87,7 +88,10 @@ def plan(sweep: DictConfig) -> dict[str, Planned]:
             if key not in prepared:
                 prepared[key] = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
             name = run_id(cfg, prepared[key].fingerprint)
-            planned.setdefault(name, Planned(cfg, prepared[key])).figures.add(int(figure))
+            run = planned.setdefault(name, Planned(cfg, prepared[key]))
+            run.figures.add(figure)
+            if cfg.diagnostics.every is not None:
+                run.cfg = cfg  # what one figure needs measured is made once, for the others as well
     return planned
 
 
@@ -99,7 +103,7 @@ def run_sweep(sweep: DictConfig) -> int:
     if sweep.import_results:
         console.print(f"{import_runs(folder, store)} runs imported from {folder}")
     planned = plan(sweep)
-    missing = [name for name in planned if store.finished(name) is None]
+    missing = [name for name, run in planned.items() if store.finished(name, run.cfg.diagnostics.every) is None]
     console.print(f"protocol {sweep.protocol.name}: {len(planned)} runs, {len(planned) - len(missing)} finished before")
 
     failed: dict[str, str] = {}
@@ -130,8 +134,8 @@ def run_sweep(sweep: DictConfig) -> int:
 def _table(planned: dict[str, Planned], store: Store, failed: dict[str, str]) -> Table:
     table = Table("run", "figures", "status", "steps", "training loss", "test accuracy", "seconds")
     for name, run in planned.items():
-        row = [name, ",".join(map(str, sorted(run.figures)))]
-        if (done := store.finished(name)) is not None:
+        row = [name, ",".join(sorted(run.figures))]
+        if (done := store.finished(name, run.cfg.diagnostics.every)) is not None:
             s = done["summary"]
             row += [done["status"], str(s["steps"]), f"{s['final_train_loss']:.4g}"]
             row += [f"{s['final_test_accuracy']:.1%}", f"{s['seconds']:.0f}"]
