@@ -34,6 +34,7 @@ bench: .venv/ready
 	$(PY) bench/step.py
 	$(PY) bench/trainer.py
 	$(PY) bench/options.py
+	$(PY) bench/meter.py
 
 clean:
 	rm -rf .venv runs
