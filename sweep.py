@@ -34,7 +34,7 @@ def main(sweep: DictConfig) -> None:
 def arguments(given: list[str]) -> list[str]:
     """The command line as Hydra wants it: figure=2,6 is one list, not two jobs, and all train.* are one list too."""
     given = ["dry_run=true" if a == "--dry-run" else a for a in given]
-    rest = [re.sub(r"^figure=([\d,]+)$", r"figure=[\1]", a) for a in given if not a.startswith("train.")]
+    rest = [re.sub(r"^figure=([\w,]+)$", r"figure=[\1]", a) for a in given if not a.startswith("train.")]
     for_train = [a.removeprefix("train.").replace("'", r"\'") for a in given if a.startswith("train.")]
     return [*rest, "train=[" + ",".join(f"'{a}'" for a in for_train) + "]"]
 

@@ -55,6 +55,13 @@ class CheckpointConfig:
 
 
 @dataclass
+class DiagnosticsConfig:
+    """What is measured beside the training, at a cost but without changing it."""
+
+    every: int | None = None  # the corridor meter (clr.meter) at steps 1, 1 + every, 1 + 2·every, ...; null is off
+
+
+@dataclass
 class WandbConfig:
     mode: str = "offline"  # online | offline | disabled
     project: str = "corridor-learning-rate"
@@ -85,6 +92,7 @@ class TrainConfig:
     data_dir: str = "data"  # converted datasets
     store: str = "runs"  # finished runs
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
     progress: bool = True  # the progress bar
 
 
@@ -108,6 +116,7 @@ _AT_LEAST = {
     "device_batch_size": 2,
     "checkpoint.seconds": 0,
     "checkpoint.keep": 1,
+    "diagnostics.every": 1,
     "dataset.resolution": 1,
     "dataset.crop_padding": 0,
 }
@@ -140,6 +149,8 @@ def checked(composed: DictConfig) -> TrainConfig:
     for key, least in _AT_LEAST.items():
         if (number := OmegaConf.select(composed, key)) is not None and number < least:
             raise UserError(f"{key}={number} is too small: it must be at least {least}")
+    if cfg.diagnostics.every is not None and cfg.model.norm == "sync":
+        raise UserError("diagnostics.every needs second derivatives, which model.norm=sync has not; use batch or group")
     if "/" in cfg.dataset.name:
         raise UserError(f"dataset.name={cfg.dataset.name} names a folder below data_dir: it must hold no /")
     for key in ("name", "_target_"):

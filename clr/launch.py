@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from filelock import SoftFileLease, Timeout
+from filelock import SoftFileLease
 from rich.console import Console
 
 from clr.config import TrainConfig
@@ -19,7 +19,7 @@ from clr.errors import UserError
 from clr.jobs import Failure, take_failure
 from clr.overview import Overview
 from clr.signals import Stopped, StopSignal
-from clr.store import Store
+from clr.store import Busy, Store
 
 LOOK_SECONDS = 0.2  # between two looks at the processes
 
@@ -30,7 +30,7 @@ class Planned:
 
     cfg: TrainConfig
     info: DatasetInfo
-    figures: set[int] = field(default_factory=set)
+    figures: set[str] = field(default_factory=set)
 
 
 class Backend(Protocol):
@@ -73,7 +73,7 @@ class Launch:
     def run(self) -> dict[str, Failure]:
         """Returns the runs that failed. Raises Stopped when a signal asks for that, after all processes have left."""
         for name in self._planned:
-            done = self._store.finished(name)
+            done = self._done(name)
             self.states[name] = "waiting" if done is None else done["status"]
         with ExitStack() as stack:
             stop = stack.enter_context(StopSignal())
@@ -101,43 +101,42 @@ class Launch:
         for name in self._of("waiting", "elsewhere"):
             if len(chosen) == room:
                 break
-            if not self._is_free(name):
-                self.states[name] = "elsewhere"
-            elif (done := self._store.finished(name)) is not None:
-                self._finish(name, done)
-            elif self._begin(name):
+            if self._begin(name):
                 chosen.append(name)
                 self.states[name] = "queued"
         if chosen:
             self._backend.start(chosen)
 
-    def _is_free(self, name: str) -> bool:
-        """Whether no living process makes the run. Asked again and again, it notices when the owner dies."""
-        if not self._store.folder(name).exists():
-            return True
-        lease = self._leases.setdefault(name, self._store.lease(name))
-        try:
-            lease.acquire(timeout=0)
-        except Timeout:
-            return False
-        lease.release()
-        return True
-
     def _begin(self, name: str) -> bool:
+        """Whether a process is to make the run, whose config is then in its folder; what else it is, is noted.
+
+        Asked again and again of a run that another process makes, this notices when that one is dead.
+        """
+        run = self._planned[name]
         try:
-            self._store.begin(name, self._planned[name].cfg, self._planned[name].info.fingerprint)
+            with self._store.claim(name, lease=self._leases.setdefault(name, self._store.lease(name))):
+                if (done := self._done(name)) is not None:
+                    self._finish(name, done)
+                    return False
+                self._store.begin(name, run.cfg, run.info.fingerprint)
+        except Busy:
+            self.states[name] = "elsewhere"
+            return False
         except UserError as error:
             self._fail(name, Failure(str(error), final=True))
             return False
         return True
 
+    def _done(self, name: str) -> dict[str, Any] | None:
+        return self._store.made(name, self._planned[name].cfg)
+
     def _end(self, name: str, told: Failure | None) -> None:
         """A process that was to make the run is over."""
-        done = self._store.finished(name)
+        done = self._done(name)
         failure = take_failure(self._store, name) or told
         if done is not None:
             self._finish(name, done)
-        elif failure is None and not self._is_free(name):
+        elif failure is None and self._store.busy(name):
             self.states[name] = "elsewhere"
         else:
             self._fail(name, failure or Failure("its process is gone without a word", final=False))

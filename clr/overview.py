@@ -56,7 +56,7 @@ def plan_table(planned: Mapping[str, Planned], store: Store) -> tuple[Table, str
     table = Table("run", "figures", "status", "time")
     left, unknown, counts = 0.0, 0, {"done": 0, "broken": 0, "to do": 0}
     for name, run in planned.items():
-        done = store.finished(name)
+        done = store.made(name, run.cfg)
         status = "done" if done is not None else "broken" if store.begun(name) else "to do"
         counts[status] += 1
         seconds = done["summary"]["seconds"] if done is not None else estimate(name)
@@ -77,7 +77,7 @@ def result_table(planned: Mapping[str, Planned], store: Store, failures: Mapping
     table = Table(*columns, "steps", "training loss", "test accuracy", "seconds")
     for name, run in planned.items():
         row = [name, *([_figures(run)] if for_figures else [])]
-        if (done := store.finished(name)) is not None:
+        if (done := store.made(name, run.cfg)) is not None:
             s = done["summary"]
             row += [done["status"], str(s["steps"]), f"{s['final_train_loss']:.4g}"]
             row += [f"{s['final_test_accuracy']:.1%}", f"{s['seconds']:.0f}"]
@@ -165,7 +165,7 @@ class Overview:
 
 
 def _figures(run: Planned) -> str:
-    return ",".join(map(str, sorted(run.figures)))
+    return ",".join(sorted(run.figures))
 
 
 def _duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 runs           one row a run: what it was and how it ended
 steps          run_id and the columns of the runs' steps.parquet
 epochs         run_id and the columns of the runs' epochs.parquet
+meter          run_id and the columns of the runs' meter.parquet, of those with diagnostics.every
 figure_runs    figure, run_id: which runs each figure needs, also those that are still missing
 protocol.json  the protocol's config
 runs.jsonl     each run's run.json: config (without local folders), data, provenance
@@ -22,24 +23,25 @@ import pandas as pd
 
 from clr.config import from_dict
 from clr.errors import UserError
-from clr.records import EPOCH_COLUMNS, STEP_COLUMNS, write_bytes, write_parquet, write_text
+from clr.records import EPOCH_COLUMNS, METER_COLUMNS, STEP_COLUMNS, write_bytes, write_parquet, write_text
 from clr.store import Store
 
 # None in a run whose optimizer has no such key; without any, a column would else have no type.
 _NUMBERS = ("learning_rate", "max_lr")
 
 
-def export(store: Store, figures: dict[str, set[int]], protocol: dict[str, Any], folder: Path) -> None:
+def export(store: Store, figures: dict[str, set[str]], protocol: dict[str, Any], folder: Path) -> None:
     """Write the tables of the finished ones among the runs that are the keys of `figures`."""
     folder.mkdir(parents=True, exist_ok=True)
     finished = {name: run for name in figures if (run := store.finished(name)) is not None}
-    for table, columns in (("steps", STEP_COLUMNS), ("epochs", EPOCH_COLUMNS)):
+    for table, columns in (("steps", STEP_COLUMNS), ("epochs", EPOCH_COLUMNS), ("meter", METER_COLUMNS)):
         parts = [
             # Runs that were made before a column existed lack it.
             pd.read_parquet(store.folder(name) / f"{table}.parquet")
             .assign(run_id=name)
             .reindex(columns=["run_id", *columns])
-            for name in finished
+            for name, run in finished.items()
+            if table != "meter" or run["config"].get("diagnostics", {}).get("every")
         ]
         whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run_id", *columns])
         write_table(whole, folder, table)
@@ -98,6 +100,8 @@ def import_runs(folder: Path, store: Store) -> int:
     try:
         runs = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
         tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("steps", "epochs")}
+        if (folder / "meter.parquet").is_file():  # not in tables from before there was a meter
+            tables["meter"] = pd.read_parquet(folder / "meter.parquet")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot import from {folder}: {error}; it must hold the tables that sweep.py writes") from None
     missing = [run for run in runs if store.finished(run["run_id"]) is None]
@@ -105,6 +109,7 @@ def import_runs(folder: Path, store: Store) -> int:
         of_run = store.begin(run["run_id"], from_dict(run["config"]), run["data"]["fingerprint"])
         for name, table in tables.items():
             rows = table[table["run_id"] == run["run_id"]].drop(columns="run_id")
-            write_parquet(rows.reset_index(drop=True), of_run / f"{name}.parquet")
+            if name != "meter" or len(rows):
+                write_parquet(rows.reset_index(drop=True), of_run / f"{name}.parquet")
         store.finish(run["run_id"], run)
     return len(missing)

@@ -8,6 +8,7 @@ store/<name>-<hash>/
     progress.json     how far it is; gone once it is finished
     steps.parquet     one row a step     (clr.records)
     epochs.parquet    one row an epoch
+    meter.parquet     one row a measured step, of a run with diagnostics.every
     run.json          summary and provenance; written last, so its presence says that the run is finished
 """
 
@@ -68,6 +69,11 @@ def run_id(cfg: TrainConfig, fingerprint: str) -> str:
     return f"{cfg.dataset.name}-{cfg.model.name}-b{cfg.batch_size}-{optimizer}-s{cfg.seed}-{digest}"
 
 
+def _measured(had: int | None, every: int | None) -> bool:
+    """Whether a meter at every `had` steps has measured all that one at every `every` steps would; None is off."""
+    return every is None or (had is not None and every % had == 0)
+
+
 class Store:
     """The runs below one folder."""
 
@@ -77,8 +83,12 @@ class Store:
     def folder(self, name: str) -> Path:
         return self.root / name
 
-    def finished(self, name: str) -> dict[str, Any] | None:
-        """The finished run's run.json; None for a run that is not there or not finished."""
+    def finished(self, name: str, every: int | None = None) -> dict[str, Any] | None:
+        """The finished run's run.json; None for a run that is not there or not finished.
+
+        Nor does a run count whose meter was off, or left out steps that `every` (diagnostics.every) asks for: the meter
+        is no part of a run's identity, and is had by making the run again.
+        """
         path = self.folder(name) / "run.json"
         try:
             found: dict[str, Any] = json.loads(path.read_text())
@@ -88,7 +98,11 @@ class Store:
             raise UserError(
                 f"{path} is damaged ({error}); delete the folder {path.parent} to make the run again"
             ) from None
-        return found
+        return found if _measured(found["config"].get("diagnostics", {}).get("every"), every) else None
+
+    def made(self, name: str, cfg: TrainConfig) -> dict[str, Any] | None:
+        """The finished run's run.json, if it has all that `cfg` asks for."""
+        return self.finished(name, cfg.diagnostics.every)
 
     def begun(self, name: str) -> bool:
         return (self.folder(name) / "config.yaml").exists()
@@ -103,14 +117,23 @@ class Store:
         """The lock on a run, not taken yet. Safe between processes and, on a shared file system, between hosts."""
         return SoftFileLease(self.folder(name) / "lock", lease_duration=LEASE_SECONDS)
 
+    def busy(self, name: str) -> bool:
+        """Whether some process seems to make the run."""
+        try:
+            with self.claim(name):
+                return False
+        except Busy:
+            return True
+
     @contextmanager
-    def claim(self, name: str, patience: float = 0.0) -> Iterator[SoftFileLease]:
+    def claim(self, name: str, patience: float = 0.0, lease: SoftFileLease | None = None) -> Iterator[SoftFileLease]:
         """Hold the run, so that nobody else makes it; Busy if its owner still lives after `patience` seconds.
 
-        UserError if its folder is not writable. Whoever holds the run must leave it once the lease's `compromise` is
-        set: after a long pause somebody else may have taken it over.
+        A `lease` that is given again and again remembers since when its owner has not renewed it. UserError if the run's
+        folder is not writable. Whoever holds the run must leave it once the lease's `compromise` is set: after a long
+        pause somebody else may have taken it over.
         """
-        lease = self.lease(name)
+        lease = lease or self.lease(name)
         try:
             self.folder(name).mkdir(parents=True, exist_ok=True)
             lease.acquire(timeout=patience)
@@ -136,9 +159,10 @@ class Store:
             raise UserError(f"{path} is damaged ({error}); delete the folder {path.parent}") from None
 
     def begin(self, name: str, cfg: TrainConfig, fingerprint: str) -> Path:
-        """The folder of a run that starts or goes on, with its config.
+        """The folder of a run that starts or goes on, with its config, from here on not finished.
 
-        UserError if it is not writable, or holds what was begun with another config than its name says.
+        What was begun with less of a meter than `cfg` asks for starts anew. UserError if the folder is not writable, or
+        holds what was begun with another config than its name says.
         """
         folder = self.folder(name)
         path = folder / "config.yaml"
@@ -150,7 +174,10 @@ class Store:
                     raise UserError(
                         f"{path} was changed since the run began ({'; '.join(changed)}); delete the folder {folder}"
                     )
+                if not _measured(begun.diagnostics.every, cfg.diagnostics.every):
+                    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / "run.json").unlink(missing_ok=True)  # before the records that it stands for are overwritten
             write_text(OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))), path)
         except OSError as error:
             raise UserError(

@@ -36,13 +36,13 @@ def _keys(optimizer: str) -> frozenset[str]:
     return frozenset(yaml.safe_load(path.read_text()))
 
 
-def overrides_of(figure: int, sweep: DictConfig) -> Iterator[list[str]]:
+def overrides_of(figure: str, sweep: DictConfig) -> Iterator[list[str]]:
     """Hydra overrides of each run of a figure: of those lines of its needs whose task the protocol has."""
     tasks = sweep.protocol.tasks
-    needs = {number: [need for need in lines if need.task in tasks] for number, lines in sweep.figures.items()}
+    needs = {str(name): [need for need in lines if need.task in tasks] for name, lines in sweep.figures.items()}
     if not needs.get(figure):
         problem = "needs a task that is not in" if figure in needs else "is unknown to"
-        can = ",".join(str(number) for number, known in needs.items() if known)
+        can = ",".join(name for name, known in needs.items() if known)
         raise UserError(f"figure={figure} {problem} protocol {sweep.protocol.name}; it has figure={can}")
     for need in needs[figure]:
         yield from _overrides(need, tasks[need.task], sweep.protocol.seeds)
@@ -50,6 +50,7 @@ def overrides_of(figure: int, sweep: DictConfig) -> Iterator[list[str]]:
 
 def _overrides(need: DictConfig, task: DictConfig, seeds: ListConfig) -> Iterator[list[str]]:
     """Hydra overrides of each run in one line of a figure's needs: seeds outermost, so that an early stop is fair."""
+    every = [f"diagnostics.every={task.meter_every}"] if need.get("meter") else []
     batch_sizes = [task.batch_size] if need.batch_sizes == "headline" else task.batch_sizes
     for seed in seeds:
         for batch_size in batch_sizes:
@@ -59,7 +60,7 @@ def _overrides(need: DictConfig, task: DictConfig, seeds: ListConfig) -> Iterato
                     fixed.append(f"optimizer.max_lr={task.max_lr}")
                 rates = [[f"optimizer.lr={rate}"] for rate in task.learning_rates] if "lr" in _keys(optimizer) else [[]]
                 for rate in rates:
-                    yield [*task.overrides, *fixed, *rate, f"batch_size={batch_size}", f"seed={seed}"]
+                    yield [*task.overrides, *every, *fixed, *rate, f"batch_size={batch_size}", f"seed={seed}"]
 
 
 def plan(sweep: DictConfig) -> dict[str, Planned]:
@@ -69,7 +70,7 @@ def plan(sweep: DictConfig) -> dict[str, Planned]:
     """
     prepared: dict[str, DatasetInfo] = {}
     planned: dict[str, Planned] = {}
-    for figure in sweep.figure:
+    for figure in map(str, sweep.figure):
         for overrides in overrides_of(figure, sweep):
             common = [f"wandb.group={sweep.protocol.name}", *sweep.train, f"store={sweep.store}"]
             cfg = checked(compose("train", overrides=[*overrides, *common]))
@@ -79,7 +80,10 @@ def plan(sweep: DictConfig) -> dict[str, Planned]:
             if key not in prepared:
                 prepared[key] = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
             name = run_id(cfg, prepared[key].fingerprint)
-            planned.setdefault(name, Planned(cfg, prepared[key])).figures.add(int(figure))
+            run = planned.setdefault(name, Planned(cfg, prepared[key]))
+            run.figures.add(figure)
+            if cfg.diagnostics.every is not None:
+                run.cfg = cfg  # what one figure needs measured is made once, for the others as well
     for run in planned.values():
         run.cfg.wandb.tags = [f"figure {figure}" for figure in sorted(run.figures)]
     return planned
@@ -123,7 +127,7 @@ def run_multirun(composed: list[DictConfig], launcher: Launcher) -> int:
 
 def _make(planned: dict[str, Planned], store: Store, launcher: Launcher, console: Console) -> dict[str, Failure]:
     """Make the runs by the launcher's processes; the failures, which are told."""
-    before = sum(store.finished(name) is not None for name in planned)
+    before = sum(store.made(name, run.cfg) is not None for name, run in planned.items())
     console.print(f"{len(planned)} runs, {before} finished before", highlight=False)
     failures: dict[str, Failure] = {}
     if before < len(planned):

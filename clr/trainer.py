@@ -18,6 +18,7 @@ from clr.data import DatasetInfo, Transform, open_loader
 from clr.data.loaders import BatchLoader
 from clr.device import check_norm, pick_device, set_precision, to
 from clr.errors import explained
+from clr.meter import Meter
 from clr.models import build_model
 from clr.optimizers import build_optimizer, take_step
 from clr.progress import Progress
@@ -38,7 +39,7 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patie
     """
     ranks = ranks or Ranks()
     store, name = Store(cfg.store), run_id(cfg, info.fingerprint)
-    if (done := ranks.first(lambda: store.finished(name))) is not None:
+    if (done := ranks.first(lambda: store.made(name, cfg))) is not None:
         return done
 
     with ExitStack() as stack:
@@ -60,7 +61,7 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patie
         torch.manual_seed(cfg.seed * 1000 + ranks.rank)  # for models and optimizers that draw at random
 
         lease = stack.enter_context(store.claim(name, patience)) if ranks.leads else None
-        if (done := ranks.first(lambda: store.finished(name))) is not None:
+        if (done := ranks.first(lambda: store.made(name, cfg))) is not None:
             return done  # by another process, in the meantime
         folder = ranks.first(lambda: store.begin(name, cfg, info.fingerprint))
         recorder = Recorder(folder, ranks)
@@ -70,6 +71,7 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patie
 
         stack.enter_context(explained(folder, at_once))
         at = state.restore()
+        meter = Meter(model, cfg.diagnostics.every, cfg.precision, device, ranks)
         net = ranks.wrap(model)
         if cfg.compile:
             net.compile()
@@ -81,10 +83,10 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patie
         def show() -> bool:
             """Fetch what was recorded, show it, and tell whether the run has diverged."""
             rows, diverged = recorder.fetch()
-            for row in rows:
-                tracker.log(row, "train")
+            for kind, row in rows:
+                tracker.log(row, kind)
             if rows:
-                progress.update(rows[-1])
+                progress.update(rows[-1][1])
             return diverged
 
         saved = perf_counter()
@@ -97,6 +99,7 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patie
                         batch = next(batches)
                         images = transform.train(to(batch.images, device), batch.ids, cfg.seed, at.epoch).to(dtype)
                         labels = to(batch.labels, device)
+                        meter.keep(at.step, images, labels)
                         with ranks.local_only(net, when=part < parts):
                             with torch.autocast(device.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
                                 part_loss = cross_entropy(net(images), labels) / parts
@@ -104,9 +107,10 @@ def train(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patie
                                 optimizer.zero_grad()  # not before the forward pass: a CPU's allocator takes 2 % longer
                             part_loss.backward()
                         loss += part_loss.detach()
+                    meter.before(loss)
                     rate, norm_sq = take_step(optimizer, loss)
                     at.advance(cfg.batch_size)
-                    recorder.step(at.step, at.epoch, at.samples, loss, rate, norm_sq)
+                    recorder.step(at.step, at.epoch, at.samples, loss, rate, norm_sq, meter.after(rate))
 
                     old = perf_counter() - saved > cfg.checkpoint.seconds
                     stopping, saving, due = ranks.any(stop.received is not None, old, recorder.due)

@@ -7,18 +7,19 @@ import sys
 from pathlib import Path
 
 from matplotlib import style as matplotlib_style
-from plots import figure2, figure3, figure4, figure6, style, tables
+from plots import figure2, figure3, figure4, figure6, meter, style, tables
 
 from clr.errors import UserError
 
 # Figure 5 is drawn as Figure 3, and 7 as 2: the model or the data is another.
 DRAW = {
-    2: figure2.draw,
-    3: figure3.draw,
-    4: figure4.draw,
-    5: figure3.draw,
-    6: figure6.draw,
-    7: figure2.draw,
+    "2": figure2.draw,
+    "3": figure3.draw,
+    "4": figure4.draw,
+    "5": figure3.draw,
+    "6": figure6.draw,
+    "7": figure2.draw,
+    "meter": meter.draw,
 }
 
 
@@ -27,13 +28,14 @@ def draw_all(folder: Path) -> list[Path]:
     figures = tables.read(folder)
     unknown = sorted(set(figures) - set(DRAW))
     if unknown:
-        raise UserError(f"{folder / 'figure_runs.csv'} names figure {unknown[0]}, only {sorted(DRAW)} can be drawn")
+        raise UserError(f"{folder / 'figure_runs.csv'} names figure {unknown[0]}, only {', '.join(DRAW)} can be drawn")
     (folder / "figures").mkdir(exist_ok=True)
     paths = []
     # After a reset: a user's own matplotlibrc must not change the pictures.
     with matplotlib_style.context(style.RC, after_reset=True):
-        for number, of_figure in figures.items():
-            paths += style.save(DRAW[number](of_figure), folder / "figures" / f"figure{number}")
+        for name, of_figure in figures.items():
+            file = f"figure{name}" if name.isdigit() else name
+            paths += style.save(DRAW[name](of_figure), folder / "figures" / file)
     return paths
 
 

@@ -26,9 +26,18 @@ def loss(rate, seed, step):
     return FACTOR[seed] * HALVES[rate] ** (step - 1)
 
 
+MEASURES = ["loss", "learning_rate", "kappa", "turn", "correction", "fall"]
+
+
+def measures(rate, seed, step):
+    """κ is lowest at step 3, and the fall the farther from 1 the larger the rate."""
+    kappa = FACTOR[seed] * (2 + abs(step - 3)) * (1 if rate is None else 10 * rate)
+    return (FACTOR[seed] / step, rate or 0.2, kappa, kappa / 2, kappa / 4, 1 - FACTOR[seed] * (rate or 0.2))
+
+
 def write(folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epochs=EPOCHS, scaled=True):
     """A protocol's tables: CLR and a sweep whose rate 1 diverges at step 2 + seed."""
-    runs, steps, done, named = [], [], [], []
+    runs, steps, done, named, meter = [], [], [], [], []
     for batch_size in batch_sizes:
         for rate in rates:
             for seed in SEEDS:
@@ -41,6 +50,8 @@ def write(folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epoc
                         value = math.inf
                     used = FACTOR[seed] * 0.01 * step if rate is None else rate
                     steps.append((run_id, step, (step - 1) // STEPS_PER_EPOCH, value, used))
+                if batch_size == batch_sizes[0]:
+                    meter += [(run_id, step, *measures(rate, seed, step)) for step in range(1, total + 1, 2)]
                 if not diverged:
                     done += [(run_id, epoch, ACCURACY[seed] * epoch / epochs) for epoch in range(1, epochs + 1)]
                 last = [row[3] for row in steps if row[0] == run_id and row[2] == epochs - 1]
@@ -63,7 +74,7 @@ def write(folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epoc
                     }
                 )
                 headline = batch_size == batch_sizes[0]
-                of_figures = [6, *([2, 4, 7] if headline else [])]
+                of_figures = [6, *([2, 4, 7, "meter"] if headline else [])]
                 if rate is None:
                     of_figures += [3, *([5] if headline else [])]
                 named += [(number, run_id) for number in of_figures]
@@ -73,6 +84,7 @@ def write(folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epoc
     pd.DataFrame(runs).to_csv(folder / "runs.csv", index=False)
     columns = ["run_id", "step", "epoch", "loss", "learning_rate"]
     pd.DataFrame(steps, columns=columns).to_parquet(folder / "steps.parquet")
+    pd.DataFrame(meter, columns=["run_id", "step", *MEASURES]).to_parquet(folder / "meter.parquet")
     pd.DataFrame(done, columns=["run_id", "epoch", "test_accuracy"]).to_parquet(folder / "epochs.parquet")
     pd.DataFrame(named, columns=["figure", "run_id"]).to_csv(folder / "figure_runs.csv", index=False)
     return folder
@@ -86,7 +98,7 @@ def edit_runs(folder, rows, **values):
 
 
 def drawing(folder, number):
-    return figures.DRAW[number](tables.read(folder)[number])
+    return figures.DRAW[str(number)](tables.read(folder)[str(number)])
 
 
 def line(ax, label):

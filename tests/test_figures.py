@@ -7,7 +7,22 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from figure_tables import EPOCHS, HALVES, ROOT, band, drawing, edit_runs, figures, legend, line, luminance, texts, write
+from figure_tables import (
+    EPOCHS,
+    HALVES,
+    MEASURES,
+    ROOT,
+    band,
+    drawing,
+    edit_runs,
+    figures,
+    legend,
+    line,
+    luminance,
+    measures,
+    texts,
+    write,
+)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +238,34 @@ def test_clr_that_diverged_is_called_so(tmp_path):
     assert legend(left)[0] == "CLR (diverged)" and line(left, "_diverged").get_xdata() == [6]
 
 
-@pytest.mark.parametrize("number", [2, 3, 4, 5, 6, 7])
+def test_the_meters_figure_shows_what_was_measured_of_clr_and_of_the_best_rate(folder):
+    figure = drawing(folder, "meter")
+    steps = [1, 3, 5]
+    for ax, column in zip(figure.axes, ("loss", "kappa", "turn", "learning_rate", "correction", "fall"), strict=True):
+        i = MEASURES.index(column)
+        for label, rate, k in (("CLR", None, 1), ("SGD, best rate 0.1", 0.1, 0)):
+            drawn = line(ax, label)
+            seeds = np.array([[measures(rate, seed, step)[i] for step in steps] for seed in (0, 1, 2)])
+            assert drawn.get_xdata().tolist() == steps and drawn.get_ydata() == pytest.approx(seeds.mean(axis=0))
+            low, high = band(ax, k)
+            assert low == pytest.approx(seeds.min(axis=0)) and high == pytest.approx(seeds.max(axis=0))
+        assert ax.get_yscale() == ("linear" if column == "fall" else "log")
+        assert not [drawn for drawn in ax.lines if drawn.get_label().startswith("_other")]
+    # 3 is the seeds' mean factor, κ has 2 at step 3
+    said = "Nearest to a corridor (κ = 0) in training: CLR κ = 6 at step 3, SGD κ = 6 at step 3"
+    assert figure._suptitle.get_text() == said and "half the turn" in texts(figure)
+
+
+def test_the_meters_figure_needs_its_measures(tmp_path):
+    (write(tmp_path) / "meter.parquet").unlink()
+    with pytest.raises(figures.UserError, match=r"meter\.parquet lacks finished run 6400 of runs\.csv; make it with"):
+        figures.draw_all(tmp_path)
+    named = pd.read_csv(tmp_path / "figure_runs.csv", dtype=str)
+    named[named["figure"] != "meter"].to_csv(tmp_path / "figure_runs.csv", index=False)
+    assert len(drawing(tmp_path, 2).axes) == 2  # as tables from before there was a meter
+
+
+@pytest.mark.parametrize("number", [2, 3, 4, 5, 6, 7, "meter"])
 @pytest.mark.parametrize("scaled", [True, False])
 def test_the_picture_says_what_it_shows(tmp_path, number, scaled):
     said = texts(drawing(write(tmp_path, scaled=scaled), number))
@@ -271,7 +313,8 @@ def command(*args, cwd):
 
 def test_the_door_draws_every_figure_and_a_second_drawing_is_the_same(tmp_path):
     folder = write(tmp_path / "results" / "quick")
-    expected = [f"figure{number}.{kind}" for number in range(2, 8) for kind in ("png", "pdf")]
+    names = [*(f"figure{number}" for number in range(2, 8)), "meter"]
+    expected = [f"{name}.{kind}" for name in names for kind in ("png", "pdf")]
     done = command("results/quick", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == [f"results/quick/figures/{name}" for name in expected]
@@ -301,7 +344,10 @@ def test_missing_tables_are_one_line_with_the_remedy(tmp_path):
     [
         ({"runs.csv": lambda t: t[t["batch_size"] == 256]}, "runs.csv has no run of figure 2; make it with"),
         ({"figure_runs.csv": lambda t: t[:0]}, "figure_runs.csv names no figure"),
-        ({"figure_runs.csv": lambda t: t.assign(figure=1)}, "names figure 1, only [2, 3, 4, 5, 6, 7] can be drawn"),
+        (
+            {"figure_runs.csv": lambda t: t.assign(figure=9)},
+            "names figure 9, only 2, 3, 4, 5, 6, 7, meter can be drawn",
+        ),
         ({"epochs.parquet": lambda t: t[t["run_id"] != "6402"]}, "epochs.parquet lacks finished run 6402 of runs.csv"),
     ],
 )

@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TINY = ["dataset.train_samples=200", "dataset.test_samples=100", "batch_size=50", "epochs=2"]
 SWEEP = [
     "protocol.seeds=[0,1]", "protocol.tasks.cifar10.batch_size=100", "protocol.tasks.cifar10.batch_sizes=[50,100]",
-    "protocol.tasks.cifar10.learning_rates=[0.01,0.1]", "train.dataset.train_samples=200",
-    "train.dataset.test_samples=100", "train.epochs=2", "train.wandb.mode=disabled", "train.loader=torch",
-    "train.workers=0",
+    "protocol.tasks.cifar10.learning_rates=[0.01,0.1]", "protocol.tasks.cifar10.meter_every=2",
+    "train.dataset.train_samples=200", "train.dataset.test_samples=100", "train.epochs=2",
+    "train.wandb.mode=disabled", "train.loader=torch", "train.workers=0",
 ]  # fmt: skip
 
 
@@ -157,7 +157,11 @@ def test_sweep_killed_and_called_again_makes_each_run_once(tmp_path):
     runs, steps = pd.read_csv(results / "runs.csv"), pd.read_parquet(results / "steps.parquet")
     assert runs["run_id"].is_unique and set(steps["run_id"]) == set(runs["run_id"]) and len(runs) == 12
     assert str(tmp_path) not in (results / "runs.jsonl").read_text()  # it will be committed
-    assert pd.read_csv(results / "figure_runs.csv").groupby("figure").size().to_dict() == {2: 6, 4: 2, 6: 12}
+    needed = pd.read_csv(results / "figure_runs.csv").groupby("figure").size().to_dict()
+    assert needed == {"2": 6, "4": 2, "6": 12, "meter": 6}
+    meter = pd.read_parquet(results / "meter.parquet")  # of the headline batch size alone: steps 1 and 3 of 4
+    assert set(meter["run_id"]) == set(runs.loc[runs["batch_size"] == 100, "run_id"])
+    assert meter.groupby("run_id")["step"].apply(list).tolist() == [[1, 3]] * 6
 
     third = door("sweep.py", *args)
     assert "12 runs, 12 finished before" in third.stdout
@@ -167,20 +171,21 @@ def test_sweep_killed_and_called_again_makes_each_run_once(tmp_path):
     args[args.index(f"store={tmp_path / 'runs'}")] = f"store={tmp_path / 'elsewhere'}"
     fourth = door("sweep.py", *args, "import_results=true")
     assert "12 runs, 12 finished before" in fourth.stdout, fourth.stderr
-    for p in after:
-        copy = tmp_path / "elsewhere" / p.parent.name
-        pd.testing.assert_frame_equal(
-            pd.read_parquet(p.parent / "steps.parquet"), pd.read_parquet(copy / "steps.parquet")
-        )
+    tables = list(tmp_path.glob("runs/*/*.parquet"))
+    assert len(tables) == 12 * 2 + 6
+    for path in tables:
+        copy = tmp_path / "elsewhere" / path.parent.name / path.name
+        pd.testing.assert_frame_equal(pd.read_parquet(path), pd.read_parquet(copy))
+    assert len(list(tmp_path.glob("elsewhere/*/*.parquet"))) == len(tables)
     drawn = door("scripts/figures.py", results)
     assert drawn.returncode == 0, drawn.stderr
-    for figure in (2, 4, 6):
-        assert (results / "figures" / f"figure{figure}.png").stat().st_size > 10_000
-        assert (results / "figures" / f"figure{figure}.pdf").exists()
+    for figure in ("figure2", "figure4", "figure6", "meter"):
+        assert (results / "figures" / f"{figure}.png").stat().st_size > 10_000
+        assert (results / "figures" / f"{figure}.pdf").exists()
 
 
 def test_arguments_of_a_sweep():
-    assert arguments(["figure=2,6", "protocol=cpu"]) == ["figure=[2,6]", "protocol=cpu", "train=[]"]
+    assert arguments(["figure=2,meter", "protocol=cpu"]) == ["figure=[2,meter]", "protocol=cpu", "train=[]"]
     assert arguments(["train.dataset.path=/a b"]) == ["train=['dataset.path=/a b']"]
 
 

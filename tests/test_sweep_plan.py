@@ -15,11 +15,15 @@ PROTOCOLS = sorted(path.stem for path in (CONFIGS / "protocol").glob("*.yaml"))
 
 
 def planned_figures(protocol, *overrides):
-    """The overrides of each run of each figure, and of all figures together, each once."""
+    """The overrides of each run of each figure, and of all figures together, each once, be it measured or not."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         sweep = compose("sweep", overrides=[f"protocol={protocol}", *overrides])
-    figures = {figure: [tuple(run) for run in overrides_of(figure, sweep)] for figure in sweep.figure}
-    return figures, list(dict.fromkeys(run for runs in figures.values() for run in runs))
+    figures = {figure: [tuple(run) for run in overrides_of(str(figure), sweep)] for figure in sweep.figure}
+    return figures, list(dict.fromkeys(unmeasured(run) for runs in figures.values() for run in runs))
+
+
+def unmeasured(run):
+    return tuple(override for override in run if not override.startswith("diagnostics.every="))
 
 
 def having(runs, *overrides):
@@ -30,10 +34,10 @@ def having(runs, *overrides):
     ("protocol", "counts", "total"),
     [
         # seeds × batch sizes × (CLR and the rates)
-        ("quick", {2: 3 * 5, 4: 3, 6: 3 * 2 * 5}, 3 * 2 * 5),
-        ("cpu", {2: 15, 3: 3 * 2, 4: 3 + 3, 5: 3, 6: 3 * 3 * 5, 7: 3 * 4}, 45 + 3 + 12 + 3),
-        ("gpu", {2: 18, 3: 6, 4: 6, 5: 3, 6: 36, 7: 18}, 36 + 3 + 18 + 3),
-        ("paper", {2: 24, 3: 9, 4: 6, 5: 3, 6: 120, 7: 18}, 120 + 3 + 18 + 6),
+        ("quick", {2: 3 * 5, 4: 3, 6: 3 * 2 * 5, "meter": 15}, 3 * 2 * 5),
+        ("cpu", {2: 15, 3: 3 * 2, 4: 3 + 3, 5: 3, 6: 3 * 3 * 5, 7: 3 * 4, "meter": 15}, 45 + 3 + 12 + 3),
+        ("gpu", {2: 18, 3: 6, 4: 6, 5: 3, 6: 36, 7: 18, "meter": 18}, 36 + 3 + 18 + 3),
+        ("paper", {2: 24, 3: 9, 4: 6, 5: 3, 6: 120, 7: 18, "meter": 24}, 120 + 3 + 18 + 6),
     ],
 )
 def test_a_protocols_own_figures_and_their_runs(protocol, counts, total):
@@ -50,6 +54,24 @@ def test_the_runs_on_the_digits_are_told_apart_by_what_they_always_were():
     # Seeds outermost: what a sweep has made when it is stopped early compares the same seeds
     expected = [(*common, *run, "batch_size=256", f"seed={seed}") for seed in (0, 1, 2) for run in each]
     assert figures[2] == expected and figures[4] == having(expected, "optimizer=clr")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_meter_measures_figure_2s_runs_and_no_others(protocol):
+    figures, _ = planned_figures(protocol)
+    task = yaml.safe_load((CONFIGS / "protocol" / f"{protocol}.yaml").read_text())["tasks"]["cifar10"]
+    assert having(figures["meter"], f"diagnostics.every={task['meter_every']}") == figures["meter"]
+    assert [unmeasured(run) for run in figures["meter"]] == figures[2]
+    assert all(unmeasured(run) == run for figure, runs in figures.items() if figure != "meter" for run in runs)
+
+
+@pytest.mark.parametrize("figures", ["[2,meter]", "[meter,2]"])
+def test_a_run_that_two_figures_need_is_made_once_with_the_meter(monkeypatch, figures):
+    monkeypatch.setattr("clr.sweep.prepare", lambda *_: SimpleNamespace(fingerprint="f"))
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        planned = plan(compose("sweep", overrides=[f"figure={figures}"]))
+    assert {run.cfg.diagnostics.every for run in planned.values()} == {5}
+    assert len(planned) == 15 and all(run.figures == {"2", "meter"} for run in planned.values())
 
 
 @pytest.mark.parametrize("protocol", ["cpu", "gpu", "paper"])
@@ -80,8 +102,8 @@ def test_a_task_that_is_taken_away_takes_its_panel_of_figure_4_along():
 @pytest.mark.parametrize(
     ("figure", "problem"),
     [
-        (3, "figure=3 needs a task that is not in protocol quick; it has figure=2,4,6"),
-        (9, "figure=9 is unknown to protocol quick; it has figure=2,4,6"),
+        (3, "figure=3 needs a task that is not in protocol quick; it has figure=2,4,6,meter"),
+        (9, "figure=9 is unknown to protocol quick; it has figure=2,4,6,meter"),
     ],
 )
 def test_a_figure_that_cannot_be_planned_is_a_users_mistake(figure, problem):
@@ -100,7 +122,7 @@ def test_a_folder_of_originals_is_for_the_data_sets_of_its_source(monkeypatch, p
         overrides = [f"protocol={protocol}", "figure=[2]", "paths.imagenet=/other", *overrides]
         planned = plan(compose("sweep", overrides=overrides))
     assert {run.cfg.dataset.path for run in planned.values()} == {path}
-    assert len(planned) == 15 and all(run.figures == {2} for run in planned.values())
+    assert len(planned) == 15 and all(run.figures == {"2"} for run in planned.values())
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -19,7 +19,7 @@ OVER: dict[str, dict[str, Any]] = {
 }
 
 
-def draw(mine: dict[int, Tables], theirs: dict[int, Tables], names: tuple[str, str], agreement: pd.DataFrame) -> Figure:
+def draw(mine: dict[str, Tables], theirs: dict[str, Tables], names: tuple[str, str], agreement: pd.DataFrame) -> Figure:
     """Of each scope CLR and the best fixed rate of `theirs`, from both folders.
 
     `mine` and `theirs` are the tables of all figures, `names` what the legend calls them; `agreement` is the table that
@@ -60,7 +60,7 @@ def draw(mine: dict[int, Tables], theirs: dict[int, Tables], names: tuple[str, s
     return figure
 
 
-def _whole(figures: dict[int, Tables]) -> Tables:
+def _whole(figures: dict[str, Tables]) -> Tables:
     """The tables of all figures in one."""
     whole = {}
     for name in ("runs", "steps", "epochs"):

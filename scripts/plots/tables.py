@@ -19,12 +19,13 @@ NAMES = {"clr": "CLR", "sgd": "SGD", "resnet18": "ResNet-18", "resnet50": "ResNe
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one figure: `runs` holds only its runs, and so do `steps` and `epochs`."""
+    """The tables of one figure: `runs` holds only its runs, and so do `steps`, `epochs` and `meter`."""
 
     protocol: dict[str, Any]
     runs: pd.DataFrame
     steps: pd.DataFrame
     epochs: pd.DataFrame
+    meter: pd.DataFrame  # of those runs that were measured
     named: int  # runs that the figure should show; those that runs.csv lacks are still to be made
 
 
@@ -58,7 +59,7 @@ class Curve:
         return table[table["run_id"].isin(self.runs["run_id"])]
 
 
-def read(folder: Path) -> dict[int, Tables]:
+def read(folder: Path) -> dict[str, Tables]:
     """The tables of each figure that figure_runs.csv names."""
     remedy = f"make it with: make reproduce PROTOCOL={folder.resolve().name}"
     for name in ("protocol.json", "runs.csv", "steps.parquet", "epochs.parquet", "figure_runs.csv"):
@@ -69,9 +70,12 @@ def read(folder: Path) -> dict[int, Tables]:
     runs = pd.read_csv(folder / "runs.csv", dtype={"run_id": str})
     if "max_lr" not in runs:
         runs["max_lr"] = np.nan  # tables from before there were caps
-    named = pd.read_csv(folder / "figure_runs.csv", dtype={"run_id": str})
+    named = pd.read_csv(folder / "figure_runs.csv", dtype=str)
     steps = pd.read_parquet(folder / "steps.parquet", columns=["run_id", "step", "epoch", "loss", "learning_rate"])
     epochs = pd.read_parquet(folder / "epochs.parquet", columns=["run_id", "epoch", "test_accuracy"])
+    meter = pd.DataFrame({"run_id": []}, dtype=str)  # tables from before there was one have none
+    if (folder / "meter.parquet").is_file():
+        meter = pd.read_parquet(folder / "meter.parquet")
     finished = runs.loc[runs["status"] == "finished", "run_id"]
     for name, table in (("steps.parquet", steps), ("epochs.parquet", epochs)):
         lacking = finished[~finished.isin(table["run_id"])]
@@ -81,16 +85,20 @@ def read(folder: Path) -> dict[int, Tables]:
         raise UserError(f"{folder / 'figure_runs.csv'} names no figure; {remedy}")
 
     figures = {}
-    for number in sorted(named["figure"].unique()):
-        ids = named.loc[named["figure"] == number, "run_id"]
+    for name in sorted(named["figure"].unique()):
+        ids = named.loc[named["figure"] == name, "run_id"]
         drawn = runs[runs["run_id"].isin(ids)]
         if drawn.empty:
-            raise UserError(f"{folder / 'runs.csv'} has no run of figure {number}; {remedy}")
-        figures[int(number)] = Tables(
+            raise UserError(f"{folder / 'runs.csv'} has no run of figure {name}; {remedy}")
+        lacking = finished[finished.isin(ids) & ~finished.isin(meter["run_id"])]
+        if name == "meter" and len(lacking):
+            raise UserError(f"{folder / 'meter.parquet'} lacks finished run {lacking.iloc[0]} of runs.csv; {remedy}")
+        figures[name] = Tables(
             protocol,
             drawn,
             steps[steps["run_id"].isin(ids)],
             epochs[epochs["run_id"].isin(ids)],
+            meter[meter["run_id"].isin(ids)],
             named=ids.nunique(),
         )
     return figures
