@@ -129,7 +129,7 @@ class Store:
     def claim(self, name: str, patience: float = 0.0, lease: SoftFileLease | None = None) -> Iterator[SoftFileLease]:
         """Hold the run, so that nobody else makes it; Busy if its owner still lives after `patience` seconds.
 
-        A `lease` that is given again and again remembers since when its owner has not renewed it. UserError if the run's
+        A `lease` that is given again remembers since when its owner has not renewed it. UserError if the run's
         folder is not writable. Whoever holds the run must leave it once the lease's `compromise` is set: after a long
         pause somebody else may have taken it over.
         """
