@@ -241,7 +241,7 @@ def test_clr_that_diverged_is_called_so(tmp_path):
 def test_the_meters_figure_shows_what_was_measured_of_clr_and_of_the_best_rate(folder):
     figure = drawing(folder, "meter")
     steps = [1, 3, 5]
-    for ax, column in zip(figure.axes, ("loss", "kappa", "turn", "learning_rate", "correction", "fall"), strict=True):
+    for ax, column in zip(figure.axes, ("learning_rate", "kappa", "turn", "loss", "correction", "fall"), strict=True):
         i = MEASURES.index(column)
         for label, rate, k in (("CLR", None, 1), ("SGD, best rate 0.1", 0.1, 0)):
             drawn = line(ax, label)
@@ -251,9 +251,17 @@ def test_the_meters_figure_shows_what_was_measured_of_clr_and_of_the_best_rate(f
             assert low == pytest.approx(seeds.min(axis=0)) and high == pytest.approx(seeds.max(axis=0))
         assert ax.get_yscale() == ("linear" if column == "fall" else "log")
         assert not [drawn for drawn in ax.lines if drawn.get_label().startswith("_other")]
-    # 3 is the seeds' mean factor, κ has 2 at step 3
-    said = "Nearest to a corridor (κ = 0) in training: CLR κ = 6 at step 3, SGD κ = 6 at step 3"
-    assert figure._suptitle.get_text() == said and "half the turn" in texts(figure)
+    # 3 is the seeds' mean factor, κ has 2 at step 3; half the turn is a quarter of it
+    title = "Corridors have κ = 0. The nearest to one: CLR at step 3 (6), SGD at step 3 (6)"
+    assert figure._suptitle.get_text() == title
+    assert "the implicit regularisation is 1.5 ‖g‖ with CLR, 1.5 ‖g‖ with SGD." in texts(figure)
+    assert legend(figure.axes[0]) == ["CLR", "SGD, best rate 0.1"]
+
+
+def test_a_meter_of_runs_that_blew_up_at_once_is_an_empty_picture(tmp_path):
+    meter = pd.read_parquet(write(tmp_path) / "meter.parquet")
+    meter.assign(kappa=np.nan, turn=np.nan, fall=np.nan).to_parquet(tmp_path / "meter.parquet")
+    assert "Nothing was measured" in texts(drawing(tmp_path, "meter"))
 
 
 def test_the_meters_figure_needs_its_measures(tmp_path):

@@ -70,7 +70,7 @@ def test_a_run_that_two_figures_need_is_made_once_with_the_meter(monkeypatch, fi
     monkeypatch.setattr("clr.sweep.prepare", lambda *_: SimpleNamespace(fingerprint="f"))
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         planned = plan(compose("sweep", overrides=[f"figure={figures}"]))
-    assert {run.cfg.diagnostics.every for run in planned.values()} == {5}
+    assert {run.cfg.diagnostics.every for run in planned.values()} == {6}
     assert len(planned) == 15 and all(run.figures == {"2", "meter"} for run in planned.values())
 
 
