@@ -59,7 +59,7 @@ def _answer(tables: Tables, main: list[Curve]) -> tuple[str, str]:
     for curve in main[::-1]:
         kappa, turn = (over_seeds(curve.of(tables.meter), "step", column)["mean"] for column in ("kappa", "turn"))
         if len(kappa):
-            step, name = kappa.index[kappa.argmin()], NAMES.get(curve.optimizer, curve.optimizer)
+            step, name = kappa.index[int(kappa.argmin())], NAMES.get(curve.optimizer, curve.optimizer)
             where.append(f"{name} at step {step} ({kappa.min():.2g})")
             size.append(f"{turn[turn.index == step].iloc[0] / 2:.2g} ‖g‖ with {name}")
     if not where:
