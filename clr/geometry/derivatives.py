@@ -1,0 +1,48 @@
+"""First and second derivatives by autograd, of modules and of functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def hvp(loss: Tensor, params: Sequence[Tensor], vector: Sequence[Tensor]) -> list[Tensor]:
+    """The Hessian-vector product H v = ∇(g·v), by a backward pass through the backward pass.
+
+    Args:
+        loss: 0-dim, with the graph of its forward pass, which is still there afterwards.
+        params: what the loss is differentiated by, such as a module's parameters; any shapes.
+        vector: v, with the shapes, dtypes and devices of `params`; taken as a constant.
+
+    Returns the parts of H v, one for each of `params`: zeros for a parameter that the loss does not depend on, or not
+    more than linearly. It touches no `.grad` and calls no hooks of DistributedDataParallel: pass it the bare module's
+    loss, and average the products over ranks and micro-batches as gradients are averaged, for H is the mean of theirs.
+    """
+    params = list(params)
+    grads = torch.autograd.grad(loss, params, create_graph=True, materialize_grads=True)
+    # A gradient that is constant has no graph, and adds nothing.
+    curved = [(g, v) for g, v in zip(grads, vector, strict=True) if g.requires_grad]
+    if not curved:
+        return [torch.zeros_like(p) for p in params]
+    gs, vs = zip(*curved, strict=True)
+    return list(torch.autograd.grad(gs, params, vs, retain_graph=True, materialize_grads=True))
+
+
+def gradient(surface: Callable[[Tensor], Tensor], theta: Tensor, create_graph: bool = False) -> Tensor:
+    """∇E at each of the points θ, of their shape (..., d). With `create_graph` it can be differentiated by θ."""
+    if not create_graph:
+        theta = theta.detach().requires_grad_()
+    # A point's E depends on that point alone, so that the gradient of the sum holds the gradient of each.
+    (g,) = torch.autograd.grad(surface(theta).sum(), theta, create_graph=create_graph)
+    return g
+
+
+def derivatives(surface: Callable[[Tensor], Tensor], theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """E, shape (...), g and H g, both of shape (..., d), at each of the points θ, shape (..., d)."""
+    theta = theta.detach().requires_grad_()
+    energy = surface(theta)
+    (g,) = torch.autograd.grad(energy.sum(), theta, retain_graph=True)
+    (hg,) = hvp(energy.sum(), [theta], [g])
+    return energy.detach(), g, hg
