@@ -30,6 +30,7 @@ from clr.geometry import (
     fall,
     gradient,
     gradient_flow,
+    hvp,
 )
 
 EXACT = 1e-12  # a few roundings of numbers near 1
@@ -112,6 +113,17 @@ def test_over_a_curves_normals_the_distance_rises_linearly(curve, point, normal)
             assert torch.allclose(g, 3 * n, rtol=0, atol=1e-9)
         theta, energy = Ruled(3.0, curve).over(tensor(s), tensor(0.5))
         assert torch.allclose(theta[0], p + 0.5 * n, rtol=0, atol=EXACT) and float(energy) == pytest.approx(1.5)
+
+
+def test_across_the_rulings_the_surface_has_the_curvature_of_its_level_curves():
+    # A cone at the nearest point has H n = 0 as well. Below the parabola the level curve at u has the radius 1/k + u
+    for s, u in ((0.0, 0.5), (1.2, 0.3), (-0.7, 2.0)):
+        surface = Ruled(3.0, Parabola())
+        theta = surface.over(tensor(s), tensor(u))[0][0].requires_grad_()
+        radius = (1 + s**2) ** 1.5 + u
+        tangent = tensor(1, s) / math.hypot(1, s)
+        (product,) = hvp(surface(theta), [theta], [tangent])
+        assert torch.allclose(product, 3 / radius * tangent, rtol=0, atol=1e-10)
 
 
 @drawn
