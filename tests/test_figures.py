@@ -271,7 +271,7 @@ def command(*args, cwd):
 
 def test_the_door_draws_every_figure_and_a_second_drawing_is_the_same(tmp_path):
     folder = write(tmp_path / "results" / "quick")
-    expected = [f"figure{number}.{kind}" for number in range(2, 8) for kind in ("png", "pdf")]
+    expected = [f"figure{name}.{kind}" for name in ("1", "1_paths", *range(2, 8)) for kind in ("png", "pdf")]
     done = command("results/quick", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == [f"results/quick/figures/{name}" for name in expected]

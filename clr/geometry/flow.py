@@ -19,7 +19,7 @@ RTOL, ATOL = 1e-11, 1e-13
 MOST = 20_000
 
 
-def gradient_flow(surface: Surface, start: Tensor, times: Sequence[float]) -> Tensor:
+def gradient_flow(surface: Surface, start: Tensor, times: Sequence[float] | np.ndarray) -> Tensor:
     """The solution of θ̇ = −∇E(θ), θ(0) = start, at `times`, ascending and not below 0, by Dormand and Prince's DOP853.
 
     Args: `start` has shape (d,); the solution has shape (len(times), d), in float64. At creases the solver's steps
