@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 from matplotlib import style as matplotlib_style
-from plots import figure2, figure3, figure4, figure6, meter, style, tables
+from plots import figure1, figure1_paths, figure2, figure3, figure4, figure6, meter, style, tables
 
 from clr.errors import UserError
 
+# Of formulas, not of runs: drawn for every protocol.
+ALWAYS = {"figure1": figure1.draw, "figure1_paths": figure1_paths.draw}
 # Figure 5 is drawn as Figure 3, and 7 as 2: the model or the data is another.
 DRAW = {
     "2": figure2.draw,
@@ -24,7 +26,7 @@ DRAW = {
 
 
 def draw_all(folder: Path) -> list[Path]:
-    """Draw every figure that figure_runs.csv names; the pictures made."""
+    """Draw Figure 1 and every figure that figure_runs.csv names; the pictures made."""
     figures = tables.read(folder)
     unknown = sorted(set(figures) - set(DRAW))
     if unknown:
@@ -33,6 +35,8 @@ def draw_all(folder: Path) -> list[Path]:
     paths = []
     # After a reset: a user's own matplotlibrc must not change the pictures.
     with matplotlib_style.context(style.RC, after_reset=True):
+        for name, draw in ALWAYS.items():
+            paths += style.save(draw(), folder / "figures" / name)
         for name, of_figure in figures.items():
             file = f"figure{name}" if name.isdigit() else name
             paths += style.save(DRAW[name](of_figure), folder / "figures" / file)

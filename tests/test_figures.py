@@ -321,7 +321,7 @@ def command(*args, cwd):
 
 def test_the_door_draws_every_figure_and_a_second_drawing_is_the_same(tmp_path):
     folder = write(tmp_path / "results" / "quick")
-    names = [*(f"figure{number}" for number in range(2, 8)), "meter"]
+    names = [*(f"figure{name}" for name in ("1", "1_paths", *range(2, 8))), "meter"]
     expected = [f"{name}.{kind}" for name in names for kind in ("png", "pdf")]
     done = command("results/quick", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -14,26 +14,34 @@ from clr.geometry.surfaces import Surface
 
 # The solver's tolerances for the error of one of its steps. On the bowls, whose flow is known, they leave 1e-10.
 RTOL, ATOL = 1e-11, 1e-13
+# Gradients until the solver is given up, after some seconds. Smooth surfaces ask for hundreds or thousands; at the end
+# of a corridor, where the gradient turns round, it would creep for ever.
+MOST = 20_000
 
 
-def gradient_flow(surface: Surface, start: Tensor, times: Sequence[float]) -> Tensor:
+def gradient_flow(surface: Surface, start: Tensor, times: Sequence[float] | np.ndarray) -> Tensor:
     """The solution of θ̇ = −∇E(θ), θ(0) = start, at `times`, ascending and not below 0, by Dormand and Prince's DOP853.
 
     Args: `start` has shape (d,); the solution has shape (len(times), d), in float64. At creases the solver's steps
-    become small, and the line is right; it must not reach a point where E has no gradient and the flow ends, as at
-    E = 0 of a corridor.
+    become small, and the line is right.
 
     Raises:
-        RuntimeError: if the solver gives up, for the reason that it names.
+        RuntimeError: if the flow cannot be followed to the last of `times`, because it ends before, where E has no
+            gradient, as at E = 0 of a corridor, or because it is infinite.
     """
+    span = (0.0, float(times[-1]))
+    failed = f"the gradient flow cannot be followed to t = {span[1]:g}"
+    left = MOST
 
-    def velocity(_: float, theta: np.ndarray) -> np.ndarray:
+    def velocity(time: float, theta: np.ndarray) -> np.ndarray:
+        nonlocal left
+        if (left := left - 1) < 0:
+            raise RuntimeError(f"{failed}: it seems to end at t = {time:g}")
         return -gradient(surface, torch.from_numpy(theta)).numpy()
 
-    span = (0.0, float(times[-1]))
     found = solve_ivp(velocity, span, start.double().numpy(), "DOP853", t_eval=times, rtol=RTOL, atol=ATOL)
     if not found.success:
-        raise RuntimeError(f"the gradient flow could not be followed to t = {times[-1]}: {found.message}")
+        raise RuntimeError(f"{failed}: {found.message}")
     return torch.from_numpy(found.y.T.copy())
 
 
