@@ -31,6 +31,7 @@ class Planned:
     cfg: TrainConfig
     info: DatasetInfo
     figures: set[str] = field(default_factory=set)
+    if_best: int | None = None  # diagnostics.every, if its fixed rate turns out to be the best of its sweep
 
 
 class Backend(Protocol):

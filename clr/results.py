@@ -45,7 +45,7 @@ def export(store: Store, figures: dict[str, set[str]], protocol: dict[str, Any],
         ]
         whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run_id", *columns])
         write_table(whole, folder, table)
-    runs = pd.DataFrame([_row(run) for run in finished.values()])
+    runs = pd.DataFrame([row(run) for run in finished.values()])
     write_table(runs.astype({name: float for name in _NUMBERS if name in runs}), folder, "runs")
     pairs = [(str(figure), name) for name, of in figures.items() for figure in sorted(of)]
     named = pd.DataFrame(pairs, columns=["figure", "run_id"]).sort_values("figure", kind="stable")
@@ -70,7 +70,8 @@ def _portable(run: dict[str, Any]) -> dict[str, Any]:
     return {**run, "config": {**config, "dataset": {**config["dataset"], "path": None}}}
 
 
-def _row(run: dict[str, Any]) -> dict[str, Any]:
+def row(run: dict[str, Any]) -> dict[str, Any]:
+    """The run's row of the table `runs`, from its run.json."""
     config, from_run = run["config"], run["provenance"]
     return {
         "run_id": run["run_id"],

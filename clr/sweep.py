@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import yaml
 from hydra import compose
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
-from clr.config import CONFIGS, checked
+from clr.baseline import best_fixed_rate
+from clr.config import CONFIGS, DiagnosticsConfig, checked
 from clr.data import DatasetInfo, prepare
 from clr.errors import UserError
 from clr.jobs import Failure
 from clr.launch import Launch, Planned
 from clr.overview import failure_report, plan_table, result_table
-from clr.results import export, import_runs
+from clr.results import export, import_runs, row
 from clr.store import Store, run_id
 
 if TYPE_CHECKING:
@@ -80,13 +83,35 @@ def plan(sweep: DictConfig) -> dict[str, Planned]:
             if key not in prepared:
                 prepared[key] = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
             name = run_id(cfg, prepared[key].fingerprint)
+            every = cfg.diagnostics.every
+            later = "lr" in cfg.optimizer and any(o.startswith("diagnostics.every=") for o in overrides)
+            if later:  # of the fixed rates, only the best is measured, and which it is is not known yet
+                cfg.diagnostics.every = None
             run = planned.setdefault(name, Planned(cfg, prepared[key]))
             run.figures.add(figure)
-            if cfg.diagnostics.every is not None:
+            if later:
+                run.if_best = every
+            elif every is not None:
                 run.cfg = cfg  # what one figure needs measured is made once, for the others as well
     for run in planned.values():
         run.cfg.wandb.tags = [f"figure {figure}" for figure in sorted(run.figures)]
     return planned
+
+
+def with_meter(planned: dict[str, Planned], store: Store) -> dict[str, Planned]:
+    """The same runs, with the meter those of the best fixed rate where it is to be measured, once it is known."""
+    made = {name: done for name, run in planned.items() if (done := store.finished(name)) is not None}
+    candidates = {name: run for name, run in planned.items() if run.if_best is not None}
+    best: set[str] = set()
+    if candidates and candidates.keys() <= made.keys():
+        runs = pd.DataFrame([row(made[name]) for name in candidates])
+        for _, sweep in runs.groupby(["dataset", "model", "batch_size", "optimizer"]):
+            if (found := best_fixed_rate(sweep)) is not None:
+                best |= set(sweep.loc[sweep["learning_rate"] == found.learning_rate, "run_id"])
+    return {
+        name: replace(run, cfg=replace(run.cfg, diagnostics=DiagnosticsConfig(run.if_best))) if name in best else run
+        for name, run in planned.items()
+    }
 
 
 def run_sweep(sweep: DictConfig, launcher: Launcher) -> int:
@@ -98,12 +123,16 @@ def run_sweep(sweep: DictConfig, launcher: Launcher) -> int:
         console.print(f"{import_runs(folder, store)} runs imported from {folder}")
     planned = plan(sweep)
     if sweep.dry_run:
-        table, told = plan_table(planned, store)
+        table, told = plan_table(with_meter(planned, store), store)
         console.print(table)
         console.print(told, highlight=False)
         return 0
     try:
         failures = _make(planned, store, launcher, console)
+        measured = with_meter(planned, store)
+        if any(store.made(name, run.cfg) is None for name, run in measured.items() if name not in failures):
+            console.print("The best fixed rate is made again, with the meter:")
+            failures |= _make(measured, store, launcher, console)
     finally:
         protocol: dict[str, Any] = OmegaConf.to_container(sweep.protocol, resolve=True)  # type: ignore[assignment]
         export(store, {name: run.figures for name, run in planned.items()}, protocol, folder)
