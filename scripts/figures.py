@@ -23,7 +23,10 @@ DRAW = {
 
 
 def draw_all(folder: Path) -> list[Path]:
-    """Draw every figure that figure_runs.csv names; the pictures made."""
+    """Draw every figure that figure_runs.csv names; the pictures made.
+
+    One that has no run yet is a UserError once all others are drawn.
+    """
     figures = tables.read(folder)
     unknown = sorted(set(figures) - set(DRAW))
     if unknown:
@@ -33,7 +36,12 @@ def draw_all(folder: Path) -> list[Path]:
     # After a reset: a user's own matplotlibrc must not change the pictures.
     with matplotlib_style.context(style.RC, after_reset=True):
         for number, of_figure in figures.items():
+            if of_figure.runs.empty:
+                continue
             paths += style.save(DRAW[number](of_figure), folder / "figures" / f"figure{number}")
+    if lacking := ", ".join(str(number) for number, of_figure in figures.items() if of_figure.runs.empty):
+        remedy = f"make them with: {tables.make_missing(folder)}"
+        raise UserError(f"{folder / 'runs.csv'} has no run of figure {lacking}; {remedy}")
     return paths
 
 
