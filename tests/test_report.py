@@ -86,14 +86,15 @@ def test_a_picture_of_something_else_stays_a_picture():
 
 
 def test_colours_that_dark_paper_would_swallow_are_others_there():
+    def contrast(color):
+        return interactive._contrast(color, interactive.DARK_PAPER)
+
     for color in ("#00253f", "#222222", "#004c79"):
-        assert interactive._contrast(color, interactive.DARK_PAPER) < 3
-        assert interactive._contrast(interactive.on_dark(color), interactive.DARK_PAPER) > 3
-    assert [interactive.on_dark(color) for color in ("#d55e00", "#0072b2", "#808080")] == [
-        "#d55e00",
-        "#0072b2",
-        "#808080",
-    ]
+        assert contrast(color) < 3 < contrast(interactive.on_dark(color))
+    assert [interactive.on_dark(color) for color in ("#d55e00", "#0072b2")] == ["#d55e00", "#0072b2"]
+    # The greys stay behind these, in their order
+    light, dark = (contrast(interactive.on_dark(color)) for color in ("#cccccc", "#808080"))
+    assert contrast("#cccccc") > light > dark > 3
     assert interactive._contrast("#ffffff", "#000000") == pytest.approx(21)
 
 
@@ -189,12 +190,51 @@ def test_provenance_counts_what_differs():
     assert facts["Data, by SHA-256"] == [f"digits (scikit-learn): {runs[0]['data']['fingerprint']}"]
 
 
-def test_claims_are_grouped_and_a_rule_that_all_share_is_said_once(folder):
+def test_claims_are_grouped_and_what_all_rows_share_is_said_once(folder):
     quicker, cap = summary.by_claim(summary.verdicts(folder))
-    assert quicker[:2] == ("quicker than the best fixed rate", "reproduced if the whole interval lies below 1")
-    assert [row["batch_size"] for row in quicker[2]] == ["256", "64"] and len(cap[2]) == 1
-    rows = [{**row, "rule": str(i)} for i, row in enumerate(quicker[2])]
-    assert summary.by_claim(rows)[0][1] == ""
+    assert (quicker.name, quicker.rule) == (
+        "quicker than the best fixed rate",
+        "reproduced if the whole interval lies below 1",
+    )
+    assert quicker.statistic.startswith("steps to a training loss")
+    assert [row["batch_size"] for row in quicker.rows] == ["256", "64"] and len(cap.rows) == 1
+    (several,) = summary.by_claim([{**row, "rule": str(i)} for i, row in enumerate(quicker.rows)])
+    assert several.rule == "" and several.statistic == quicker.statistic
+    (one,) = summary.by_claim([*quicker.rows, {**quicker.rows[0], "rule": ""}])  # no runs: no rule was needed
+    assert one.rule == quicker.rule
+
+
+def test_verdicts_at_a_glance_are_by_what_they_are_about(folder):
+    rows = summary.verdicts(folder)
+    scopes = summary.by_scope([rows[2], *rows])
+    assert list(scopes) == [
+        *(f"scikit-learn's digits · ResNet-18 · batch size {size}" for size in (256, 64)),
+        "Figure 4",
+    ]
+    assert list(scopes.values()) == [
+        {"quicker than the best fixed rate": "reproduced"},
+        {"quicker than the best fixed rate": "not reproduced"},
+        {"meets the cap": "not tested at this scale"},
+    ]
+
+
+def test_a_comparison_is_shown_where_one_was_made(folder, tmp_path):
+    quick = report_folder.write(tmp_path / "quick")
+    assert (summary.compared(quick), pictures.comparison(quick)) == ([], None)
+    (quick / "comparison").mkdir()
+    Image.new("RGB", (30, 20)).save(quick / "comparison" / "curves.png")
+    (quick / "comparison" / "agreement.csv").write_text(
+        "dataset,model,batch_size,optimizer,learning_rate,identical,windows,windows_within,final_loss,final_loss_low,"
+        "final_loss_high,other_final_loss,other_final_loss_low,other_final_loss_high,agreement\n"
+        "digits,resnet18,64,clr,,True,10,10,2,1,3,2,1,3,agree\n"
+        "digits,resnet18,64,sgd,0.1,False,10,7,5,4,6,8,7,9,differ\n"
+    )
+    same, differs = summary.compared(quick)
+    assert (same.model, same.optimizer, same.rate, same.agreement) == ("ResNet-18", "CLR", None, "agree, to the bit")
+    assert (differs.rate, differs.agreement, differs.windows_within) == (0.1, "differ", 7)
+    assert (differs.loss, differs.other_loss) == (summary.Spread(5, 4, 6), summary.Spread(8, 7, 9))
+    html = page.build(quick, figures.DRAW)
+    assert "7 of 10" in html and "Held against other results" in html and 'id="comparison"' in html
 
 
 def test_what_the_tables_say_is_text_and_not_markup(folder):

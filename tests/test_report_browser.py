@@ -56,8 +56,20 @@ def test_verdicts_stand_first_and_are_counted(browser, report):
     assert [re.sub(r"\W+", " ", count).strip() for count in counts] == [
         "reproduced 1", "not reproduced 1", "not tested at this scale 1",
     ]  # fmt: skip
+    glance = browser.js("return [...document.querySelectorAll('.glance tbody tr')].map((e) => e.innerText)")
+    assert re.split(r"\s*\t\s*", glance[0])[:2] == [
+        "scikit-learn's digits · ResNet-18 · batch size 256",
+        "✓ reproduced",
+    ]
     first = browser.js("return document.querySelector('.rows li').innerText")
-    for said in ("✓ reproduced", "batch size 256", "0.812", "0.75 – 0.875", "CLR needs 13 steps, SGD 16."):
+    for said in (
+        "✓ reproduced",
+        "CLR reaches a training loss",
+        "by area it is 0.9",
+        "0.812",
+        "0.75 – 0.875",
+        "CLR needs 13 steps, SGD 16.",
+    ):
         assert said in first
 
 

@@ -33,7 +33,8 @@ TOLD = '<div class="numbers" style="font: 12px/1.45 system-ui, sans-serif; font-
 # Bokeh gives each legend colours of its own; the page's follow its scheme.
 LEGEND_CSS = """
 :host { background: none !important; border: none !important; }
-.bk-label { color: var(--ink) !important; font: 0.8125rem/1 var(--sans) !important; }
+.bk-label { color: var(--ink) !important; font: 0.8125rem/1.15 var(--sans) !important; }
+.bk-label { white-space: normal; max-width: calc(100vw - 8.5rem); }
 .bk-item { --item-background-inactive-color: var(--paper) !important; }
 .bk-inactive { opacity: 0.45; }
 """
@@ -73,11 +74,15 @@ def _panel(ax: Axes, target: str) -> Panel:
 
 
 def on_dark(color: str) -> str:
-    """`color`, with its lightness inverted where it would be hard to see on dark paper: a contrast below 3, WCAG's."""
-    if _contrast(color, DARK_PAPER) >= 3:
-        return color
+    """What `color` is on dark paper.
+
+    Its lightness is inverted where it would be hard to see there: a contrast below 3, WCAG's least for graphics. The
+    light greys of the sweep's other rates are dimmed, to stay behind the colours; the larger rate is still the darker.
+    """
     hue, lightness, saturation = colorsys.rgb_to_hls(*to_rgb(color))
-    return to_hex(colorsys.hls_to_rgb(hue, 1 - lightness, saturation))
+    if _contrast(color, DARK_PAPER) < 3:
+        return to_hex(colorsys.hls_to_rgb(hue, 1 - lightness, saturation))
+    return to_hex((0.15 + lightness / 2,) * 3) if saturation == 0 else color
 
 
 def _contrast(a: str, b: str) -> float:

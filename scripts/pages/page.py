@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -31,26 +33,29 @@ def build(folder: Path, draw: pictures.Draw) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     templates.policies["json.dumps_kwargs"] = {}  # not sorted: Bokeh reads what a key defines before others refer to it
-    templates.filters["short"] = lambda number: f"{float(number):.3g}"
+    templates.filters["short"] = lambda number: f"{float(number):.3g}".replace("inf", "∞")
     return templates.get_template("report.html").render(
         protocol=protocol,
         config=yaml.safe_dump(protocol, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100),
         counts=[(verdict, counts[verdict]) for verdict in summary.VERDICTS],
         claims=summary.by_claim(claims),
+        scopes=summary.by_scope(claims),
         pictures=shown,
         elsewhere=pictures.elsewhere(folder),
         sweep=summary.configurations(pd.read_csv(folder / "runs.csv", dtype={"run_id": str})),
         assumptions=Markup(summary.assumptions()),
+        compared=summary.compared(folder),
+        comparison=pictures.comparison(folder),
         provenance=summary.provenance(runs),
         runs=runs,
         whole_command=summary.whole_command(folder, runs),
         curves=[panel.item for panel in live],
         on_dark={color: dark for panel in live for color, dark in panel.on_dark.items()},
-        bokeh=_script("\n".join(Resources("inline", components=["bokeh"]).js_raw)),
-        datatables=_script((Path(itables.__file__).parent / "html" / "dt_bundle.js").read_text()),
+        bokeh=_packed("\n".join(Resources("inline", components=["bokeh"]).js_raw)),
+        datatables=_packed((Path(itables.__file__).parent / "html" / "dt_bundle.js").read_text()),
     )
 
 
-def _script(source: str) -> Markup:
-    """Source to stand within a <script> element, which ends at the first </script> whatever the source means by it."""
-    return Markup(source.replace("</script", r"<\/script"))
+def _packed(source: str) -> str:
+    """Compressed, for a data element of the page: templates/report.js unpacks it. No date, for equal pages."""
+    return base64.b64encode(gzip.compress(source.encode(), mtime=0)).decode()

@@ -49,6 +49,12 @@ def pictures(folder: Path, draw: Draw) -> list[Picture]:
     ]
 
 
+def comparison(folder: Path) -> Picture | None:
+    """The curves over those of other results, if scripts/compare.py was called."""
+    path = folder / "comparison" / "curves.png"
+    return _static("comparison", path) if path.is_file() else None
+
+
 def elsewhere(folder: Path) -> list[tuple[str, str, list[str]]]:
     """The figures that these results don't have, by their numbers: a protocol that makes them, and the other ones."""
     named = set(pd.read_csv(folder / "figure_runs.csv", dtype=str)["figure"])

@@ -48,8 +48,24 @@ class Configuration:
     seconds: float  # mean
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A curve of these results and the same one of others."""
+
+    data: str
+    model: str
+    batch_size: int
+    optimizer: str
+    rate: float | None
+    loss: Spread  # final
+    other_loss: Spread
+    windows_within: int  # parts of training in which they lie within the spread over the seeds
+    windows: int
+    agreement: str
+
+
 def verdicts(folder: Path) -> list[dict[str, str]]:
-    """The rows of claims.csv."""
+    """The rows of claims.csv, with their models as people call them."""
     path = folder / "claims.csv"
     if not path.is_file():
         raise UserError(f"{path} is missing; make it with: .venv/bin/python scripts/claims.py {folder}")
@@ -57,16 +73,43 @@ def verdicts(folder: Path) -> list[dict[str, str]]:
     unknown = [row["verdict"] for row in rows if row["verdict"] not in VERDICTS]
     if unknown:
         raise UserError(f"{path} has the verdict {unknown[0]!r}, which is none of: {', '.join(VERDICTS)}")
-    return rows
+    return [{**row, "model": NAMES.get(row["model"], row["model"])} for row in rows]
 
 
-def by_claim(rows: list[dict[str, str]]) -> list[tuple[str, str, list[dict[str, str]]]]:
-    """The rows of each claim under its name, with the claim's rule if all of them have the same, else an empty one."""
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, and what became of it in each scope: one data set, one model, one batch size."""
+
+    name: str
+    rule: str  # that of all rows; empty if they have several
+    statistic: str  # likewise
+    rows: list[dict[str, str]]
+
+
+def by_claim(rows: list[dict[str, str]]) -> list[Claim]:
+    """The rows of each claim."""
     claims: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         claims.setdefault(row["claim"], []).append(row)
-    rules = {claim: {row["rule"] for row in of} for claim, of in claims.items()}
-    return [(claim, rules[claim].pop() if len(rules[claim]) == 1 else "", of) for claim, of in claims.items()]
+    return [Claim(name, _shared(of, "rule"), _shared(of, "statistic"), of) for name, of in claims.items()]
+
+
+def _shared(rows: list[dict[str, str]], column: str) -> str:
+    """The value that all rows have which have one."""
+    values = {row[column] for row in rows if row[column]}
+    return values.pop() if len(values) == 1 else ""
+
+
+def by_scope(rows: list[dict[str, str]]) -> dict[str, dict[str, str]]:
+    """The verdict of each claim in each scope; a claim about a figure without runs has that figure for a scope."""
+    scopes: dict[str, dict[str, str]] = {}
+    for row in rows:
+        name = " · ".join(
+            filter(None, (row["data"], row["model"], row["batch_size"] and f"batch size {row['batch_size']}"))
+        )
+        scopes.setdefault(name or f"Figure {row['figure']}", {})[row["claim"]] = row["verdict"]
+    # Those that have runs first.
+    return dict(sorted(scopes.items(), key=lambda scope: scope[0].startswith("Figure ")))
 
 
 def configurations(runs: pd.DataFrame) -> list[Configuration]:
@@ -99,6 +142,28 @@ def configurations(runs: pd.DataFrame) -> list[Configuration]:
 
 def _spread(values: pd.Series) -> Spread | None:
     return Spread(values.mean(), values.min(), values.max()) if len(values) else None
+
+
+def compared(folder: Path) -> list[Compared]:
+    """What scripts/compare.py found, if it was called."""
+    path = folder / "comparison" / "agreement.csv"
+    if not path.is_file():
+        return []
+    return [
+        Compared(
+            data=row["dataset"],
+            model=NAMES.get(row["model"], row["model"]),
+            batch_size=row["batch_size"],
+            optimizer=NAMES.get(row["optimizer"], row["optimizer"]),
+            rate=None if pd.isna(row["learning_rate"]) else row["learning_rate"],
+            loss=Spread(*(row[f"final_loss{end}"] for end in ("", "_low", "_high"))),
+            other_loss=Spread(*(row[f"other_final_loss{end}"] for end in ("", "_low", "_high"))),
+            windows_within=row["windows_within"],
+            windows=row["windows"],
+            agreement=f"{row['agreement']}, to the bit" if row["identical"] else row["agreement"],
+        )
+        for row in pd.read_csv(path).to_dict("records")
+    ]
 
 
 def assumptions() -> str:

@@ -1,4 +1,11 @@
 // Without JavaScript, and in print, the page shows pictures and plain tables: all of this only adds to it.
+
+// The source of a library that the page holds compressed.
+function unpacked(id) {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+
 const { items, dark } = JSON.parse(document.getElementById("curves").textContent);
 const scheme = matchMedia("(prefers-color-scheme: dark)");
 const plots = [];
@@ -17,6 +24,9 @@ function recolour() {
   }
 }
 
+const script = document.createElement("script"); // Bokeh is none of the modules that one can import
+script.textContent = await unpacked("bokeh");
+document.head.append(script);
 for (const figure of document.querySelectorAll("figure:has(.panels)")) {
   const panels = figure.querySelector(".panels");
   const own = items.filter((item) => panels.querySelector(`[id="${item.target_id}"]`));
@@ -46,7 +56,7 @@ document.addEventListener("pointerover", function mouse({ pointerType }) {
   }
 });
 
-const source = new Blob([document.getElementById("datatables").textContent], { type: "text/javascript" });
+const source = new Blob([await unpacked("datatables")], { type: "text/javascript" });
 const { default: DataTable } = await import(URL.createObjectURL(source));
 for (const table of document.querySelectorAll("table.sortable")) {
   new DataTable(table, { paging: false, info: false, searching: false, autoWidth: false, order: [] });
