@@ -14,8 +14,8 @@ from markdown_it import MarkdownIt
 from plots.tables import NAMES
 
 from clr.baseline import best_fixed_rate
+from clr.commands import command
 from clr.errors import UserError
-from pages.commands import command
 
 README = Path(__file__).parents[2] / "README.md"
 ASSUMPTIONS = "## Assumptions where the paper is silent\n"

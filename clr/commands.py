@@ -18,19 +18,19 @@ NOT_REPEATED = (
     *("progress", "dataset.path", "dataset.title"),
 )
 # Told though they may be the defaults, since a reader looks for them.
-ALWAYS = ("optimizer.lr", "batch_size", "epochs", "precision", "seed")
+ALWAYS = ("batch_size", "epochs", "precision", "seed")
 
 
-def command(config: dict[str, Any]) -> str:
+def command(config: dict[str, Any], here: bool = False) -> str:
     """A shell's line that calls train.py such that it makes the run of `config`, a run.json's `config`.
 
-    Its overrides choose the config groups of the run's names and set what differs from them. A folder of images is the
-    reader's to name: its `dataset.path` is a placeholder.
+    Its overrides choose the config groups of the run's names and set what differs from them. Where and how the run is
+    made is the reader's own, and `dataset.path` of a folder of images a placeholder, unless it is for use `here`.
     """
-    return shlex.join([".venv/bin/python", "train.py", *overrides(config)])
+    return shlex.join([".venv/bin/python", "train.py", *overrides(config, here)])
 
 
-def overrides(config: dict[str, Any]) -> list[str]:
+def overrides(config: dict[str, Any], here: bool = False) -> list[str]:
     """The Hydra overrides of `command`."""
     of_run = asdict(from_dict(config))
     dataset, model, optimizer = of_run["dataset"], of_run["model"]["name"], of_run["optimizer"]["name"]
@@ -40,11 +40,12 @@ def overrides(config: dict[str, Any]) -> list[str]:
         # A reader's own optimizer, whose config is not here, is told by what it has beside vanilla SGD's.
         f"optimizer={optimizer if _has('optimizer', optimizer) else 'sgd'}",
     ]
-    if dataset["source"] == "folder":
+    if dataset["source"] == "folder" and not here:
         groups.append("dataset.path=FOLDER")
-    chosen = dict(_flat(asdict(_base(tuple(groups)))))
+    base = groups if dataset["source"] != "folder" or not here else [*groups, "dataset.path=FOLDER"]
+    chosen = dict(_flat(asdict(_base(tuple(base)))))
     wanted = dict(_flat(of_run))
-    changed = [_set(key, wanted[key], key in chosen) for key in wanted if _differs(key, wanted, chosen)]
+    changed = [_set(key, wanted[key], key in chosen) for key in wanted if _differs(key, wanted, chosen, here)]
     gone = [f"~{key}" for key in chosen if key.startswith("optimizer.") and key not in wanted]
     # Each group's own keys after it, as one would type them.
     order = list(of_run)
@@ -63,8 +64,8 @@ def _has(group: str, name: str) -> bool:
     return (CONFIGS / group / f"{name}.yaml").is_file()
 
 
-def _differs(key: str, wanted: dict[str, Any], chosen: dict[str, Any]) -> bool:
-    if any(key == other or key.startswith(f"{other}.") for other in NOT_REPEATED):
+def _differs(key: str, wanted: dict[str, Any], chosen: dict[str, Any], here: bool) -> bool:
+    if not here and any(key == other or key.startswith(f"{other}.") for other in NOT_REPEATED):
         return False
     return key in ALWAYS or key not in chosen or wanted[key] != chosen[key]
 
@@ -80,6 +81,6 @@ def _flat(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
 
 def _set(key: str, value: Any, known: bool) -> str:
     """The override that gives `key` this value; Hydra wants a + before a key that is not in the config yet."""
-    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./-]*", value)
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_/][\w./-]*", value)
     quoted = "'" + value.replace("'", r"\'") + "'" if isinstance(value, str) else json.dumps(value)
     return f"{'' if known else '+'}{key}={value if plain else quoted}"
