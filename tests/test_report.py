@@ -4,6 +4,7 @@ import base64
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -70,6 +71,20 @@ def test_levels_and_error_bars_are_read_back(tables):
     assert last.points["x"].tolist() == [64, 256] and not last.filled
     assert last.points["low"].tolist() == pytest.approx([end] * 2)
     assert last.points["high"].tolist() == pytest.approx([6 * end] * 2)
+
+
+def test_what_panels_share_and_what_is_written_in_them_is_kept():
+    figure = Figure()
+    left, _ = figure.subplots(1, 2, sharey=True)
+    left.set(ylabel="loss", xlabel="step (each point: the mean of 3)", xlim=(0, 4), ylim=(0, 8))
+    left.plot([1, 2], [3, 4], label="CLR")
+    left.axhline(4)
+    left.text(0.5, 4, "corridor", transform=left.get_yaxis_transform(), ha="right", va="bottom")
+    first, second = (json.dumps(panel.item) for panel in interactive.panels(figure, "a"))
+    assert '"loss"' in second and '"text": "corridor"' in first
+    at = re.search(r'"x": ([\d.]+), "y": ([\d.]+)}', first)
+    assert (float(at[1]), float(at[2])) == pytest.approx((2, 4))
+    assert "step @x" in first and "_child" not in first
 
 
 def test_a_picture_of_something_else_stays_a_picture():

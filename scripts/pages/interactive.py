@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from bokeh.core.validation import silence
+from bokeh.core.validation.warnings import MISSING_RENDERERS
 from bokeh.embed import json_item
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, Range1d
-from bokeh.models.annotations import Legend, LegendItem
+from bokeh.models.annotations import Label, Legend, LegendItem
 from bokeh.models.formatters import CustomJSTickFormatter
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure as new_plot
@@ -25,6 +27,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
+silence(MISSING_RENDERERS)  # a panel whose runs are all missing is empty, as in the picture
 
 PIXELS_A_POINT = 1.3  # matplotlib's widths are in points
 HEIGHT, LEGEND_ROW = 300, 23  # pixels; the width is that of the page's column
@@ -137,26 +141,35 @@ def _curves(ax: Axes) -> Iterator[Curve]:
 def _plot(ax: Axes, curves: list[Curve]) -> Any:
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     scales: dict[str, Any] = {"x_axis_type": ax.get_xscale(), "y_axis_type": ax.get_yscale()}
+    along = _shared(ax.get_shared_x_axes(), ax, "xlabel")
     plot: Any = new_plot(
         height=HEIGHT + LEGEND_ROW * len({curve.label for curve in curves}), sizing_mode="stretch_width",
         tools="pan,box_zoom,reset", active_drag=None, toolbar_location="above",
         x_range=Range1d(start=left, end=right), y_range=Range1d(start=bottom, end=top),
-        x_axis_label=ax.get_xlabel(), y_axis_label=ax.get_ylabel() or None, **scales,
+        x_axis_label=along, y_axis_label=_shared(ax.get_shared_y_axes(), ax, "ylabel"), **scales,
     )  # fmt: skip
-    x = ax.get_xlabel().partition(" (")[0]
+    x = along.partition(" (")[0]
     entries: dict[str, list[GlyphRenderer]] = {}
     for curve in curves:
         drawn = _draw(plot, curve)
         entries.setdefault(curve.label, []).extend(drawn)
-        if "low" not in curve.points:
+        if "low" not in curve.points and not curve.name.startswith("_"):
             plot.add_tools(_hover_each(drawn[-1], x))
     if banded := [curve for curve in curves if "low" in curve.points]:
         plot.add_tools(_hover_all(plot, banded, x))
     plot.toolbar.logo = None
     # The last drawn is the first named, as in the picture.
-    items = [LegendItem(label=label, renderers=entries[label]) for label in reversed(entries)]
+    named = [label for label in reversed(entries) if not label.startswith("_")]
+    items = [LegendItem(label=label, renderers=entries[label]) for label in named]
     compact: dict[str, Any] = {"location": "left", "padding": 0, "spacing": 1}
     plot.add_layout(Legend(items=items, click_policy="hide", stylesheets=[LEGEND_CSS], **compact), "below")
+    for text in ax.texts:
+        x_at, y_at = ax.transData.inverted().transform(text.get_transform().transform(text.get_position()))
+        aligned: dict[str, Any] = {
+            "text_align": text.get_horizontalalignment(),
+            "text_baseline": text.get_verticalalignment(),
+        }
+        plot.add_layout(Label(x=x_at, y=y_at, text=text.get_text(), text_font_size="11px", **aligned))
     if ax.get_xscale() == "log":
         plot.xaxis.ticker = FixedTicker(ticks=list(ax.get_xticks()))
     else:
@@ -164,6 +177,12 @@ def _plot(ax: Axes, curves: list[Curve]) -> Any:
     for axis in plot.axis:
         axis.formatter = CustomJSTickFormatter(code="return String(Number(tick.toPrecision(6)))")
     return plot
+
+
+def _shared(axes: Any, ax: Axes, what: str) -> str:
+    """A label of this panel, or of one that shares the axis: the picture has it once for all of them."""
+    labels = [str(getattr(one, f"get_{what}")()) for one in (ax, *axes.get_siblings(ax))]
+    return next(filter(None, labels), "")
 
 
 def _draw(plot: Any, curve: Curve) -> list[GlyphRenderer]:

@@ -174,7 +174,7 @@ def describe(figure: Figure, tables: Tables, title: str, notes: list[str]) -> No
     runs, protocol = tables.runs, tables.protocol
     missing = tables.named - len(runs)
     partial = f" (partial: {missing} of {tables.named} runs missing)" if missing else ""
-    figure.suptitle(title + partial, x=0.01, ha="left", weight="bold", color=WARNING if missing else INK)
+    write_above(figure, title + partial, color=WARNING if missing else INK)
 
     facts = [_facts(of) for _, of in runs.groupby(["dataset", "data_label", "model"])]
     kind = "Scaled-down protocol" if protocol["scaled"] else "Protocol"
@@ -186,11 +186,19 @@ def describe(figure: Figure, tables: Tables, title: str, notes: list[str]) -> No
         notes.append("Grey: the other rates of the sweep, the larger the darker.")
     if "_diverged" in labels:
         notes.append("× marks where the first seed of a curve diverged.")
-    paragraphs = [*facts, " ".join(notes)]
-    figure.set_label("\n".join(paragraphs))  # the same, not broken into lines: `save` puts it into the picture's file
+    write_below(figure, [*facts, " ".join(notes)])
+
+
+def write_above(figure: Figure, title: str, color: str = INK) -> None:
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", color=color)
+
+
+def write_below(figure: Figure, paragraphs: list[str]) -> None:
+    """Small print at the foot of the figure, in lines of its width."""
     width = int(figure.get_figwidth() * 21)
     text = "\n".join(textwrap.fill(part, width) for part in paragraphs)
     figure.supxlabel(text, x=0.01, ha="left", fontsize=6.5, color=QUIET, linespacing=1.4)
+    figure.set_label("\n".join(paragraphs))  # not broken into lines: `save` puts it into the picture's file
 
 
 def _facts(runs: pd.DataFrame) -> str:
