@@ -136,6 +136,11 @@ class Browser:
         """What an element looks like, in grey."""
         return Image.open(io.BytesIO(self.driver.find_element("id", panel).screenshot_as_png)).convert("L")
 
+    def pictures(self, within):
+        """Whether each static picture of these figures is seen."""
+        seen = "[...document.querySelectorAll(arguments[0] + ' .static')].map((e) => e.getClientRects().length > 0)"
+        return self.js(f"return {seen}", within)
+
     def errors(self):
         return [entry for entry in self.driver.get_log("browser") if entry["level"] != "INFO"]
 

@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -58,6 +59,8 @@ def test_the_panels_are_drawn_as_the_picture_is(tables):
     assert left.item["target_id"] == "figure2-1" and '"LogScale"' in text
     low, high = drawn.axes[0].get_ylim()
     assert str(low) in text and str(high) in text and "step" in text
+    legend = re.findall(r'"name": "LegendItem".*?"value": "([^"]+)"', text)
+    assert legend == ["CLR", "SGD, best rate 0.1", "SGD, other rates"]
     for said in ("#0072b2", "#d55e00", "SGD, best rate 0.1", "SGD, other rates", "VArea", "HoverTool"):
         assert said in text
 
@@ -113,19 +116,26 @@ def test_colours_that_dark_paper_would_swallow_are_others_there():
     assert interactive._contrast("#ffffff", "#000000") == pytest.approx(21)
 
 
-def test_figures_are_in_the_papers_order_whoever_made_them(folder, tmp_path):
-    report_folder.write(tmp_path / "quick")
+def shown(folder):
+    return {picture.name: picture for picture in pictures.pictures(folder, figures.DRAW)}
+
+
+def test_figures_are_in_the_papers_order_whoever_made_them(tmp_path):
+    quick = report_folder.write(tmp_path / "quick")
     for name in ("meter", "figure1", "figure1_paths", "figure10"):
-        Image.new("RGB", (30, 20)).save(tmp_path / "quick" / "figures" / f"{name}.png")
-    shown = pictures.pictures(tmp_path / "quick", figures.DRAW)
-    assert [p.name for p in shown] == ["figure1", "figure1_paths", "figure2", "figure4", "figure6", "figure10", "meter"]
-    assert [p.number for p in shown][:3] == ["Figure 1", "Figure 1, paths", "Figure 2"] and shown[-1].number == "Meter"
-    assert [len(p.panels) for p in shown] == [0, 0, 2, 1, 3, 0, 0]
-    assert shown[0].width == 30 and not any(p.remedy for p in shown)
+        if not (quick / "figures" / f"{name}.png").exists():
+            Image.new("RGB", (30, 20)).save(quick / "figures" / f"{name}.png")
+    made = shown(quick)
+    assert list(made) == ["figure1", "figure1_paths", "figure2", "figure4", "figure6", "figure10", "meter"]
+    numbers = ["Figure 1", "Figure 1, paths", "Figure 2", "Figure 4", "Figure 6", "Figure 10", "Meter"]
+    assert [picture.number for picture in made.values()] == numbers
+    assert [len(made[name].panels) for name in ("figure1", "figure2", "figure4", "figure6")] == [0, 2, 1, 3]
+    assert (made["figure10"].width, made["figure10"].panels) == (30, [])
+    assert not any(picture.remedy for picture in made.values())
 
 
 def test_title_and_caption_are_those_of_the_picture(folder):
-    (two, *_) = pictures.pictures(folder, figures.DRAW)
+    two = shown(folder)["figure2"]
     assert two.title == "CLR against the best fixed learning rate"
     facts, notes = two.caption
     assert facts == "digits (scikit-learn) · ResNet-18 · batch size 256 · 6 epochs · fp32 · 3 seeds (0, 1, 2)"
@@ -133,7 +143,7 @@ def test_title_and_caption_are_those_of_the_picture(folder):
 
 
 def test_the_picture_in_the_page_is_that_of_the_file_to_the_pixel(folder, tmp_path):
-    (two, *_) = pictures.pictures(folder, figures.DRAW)
+    two = shown(folder)["figure2"]
     kind, _, content = two.image.partition(",")
     (tmp_path / "two").write_bytes(base64.b64decode(content))
     with Image.open(tmp_path / "two") as embedded, Image.open(folder / "figures" / "figure2.png") as drawn:
@@ -141,8 +151,12 @@ def test_the_picture_in_the_page_is_that_of_the_file_to_the_pixel(folder, tmp_pa
         assert np.array_equal(np.asarray(embedded.convert("RGB")), np.asarray(drawn.convert("RGB")))
 
 
-def test_figures_that_the_protocol_does_not_have_name_those_that_do(folder):
-    assert pictures.elsewhere(folder) == [("Figures 3, 5, 7", "cpu", ["gpu", "paper"])]
+def test_figures_that_the_protocol_does_not_have_name_those_that_do(folder, tmp_path):
+    assert ("Figures 3, 5, 7", "cpu", ["gpu", "paper"]) in pictures.elsewhere(folder)
+    shutil.copytree(folder, tmp_path / "quick")
+    named = pd.read_csv(folder / "figure_runs.csv", dtype=str)
+    named[named["figure"] != "4"].to_csv(tmp_path / "quick" / "figure_runs.csv", index=False)
+    assert ("Figure 4", "quick", ["cpu", "gpu", "paper"]) in pictures.elsewhere(tmp_path / "quick")
 
 
 def test_a_figure_without_runs_says_what_makes_them_and_a_partial_one_too(tmp_path):
@@ -150,9 +164,10 @@ def test_a_figure_without_runs_says_what_makes_them_and_a_partial_one_too(tmp_pa
     runs = pd.read_csv(quick / "runs.csv", dtype={"run_id": str})
     kept = runs[~((runs["batch_size"] == 256) & (runs["optimizer"] == "clr"))]
     kept.to_csv(quick / "runs.csv", index=False)
-    two, four, six = pictures.pictures(quick, figures.DRAW)
+    made = shown(quick)
+    two, four, six = (made[f"figure{number}"] for number in (2, 4, 6))
     makes = "make reproduce PROTOCOL=quick ARGS=import_results=true"
-    assert [p.remedy for p in (two, four, six)] == [makes] * 3
+    assert [picture.remedy for picture in (two, four, six)] == [makes] * 3
     assert (four.image, four.panels, four.caption) == ("", [], ["None of its 3 runs has been made yet."])
     assert two.image and two.panels and six.panels
 

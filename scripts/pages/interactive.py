@@ -141,9 +141,11 @@ def _curves(ax: Axes) -> Iterator[Curve]:
 def _plot(ax: Axes, curves: list[Curve]) -> Any:
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     scales: dict[str, Any] = {"x_axis_type": ax.get_xscale(), "y_axis_type": ax.get_yscale()}
+    # The last drawn is the first named, as in the picture.
+    named = [label for label in dict.fromkeys(curve.label for curve in curves[::-1]) if not label.startswith("_")]
     along = _shared(ax.get_shared_x_axes(), ax, "xlabel")
     plot: Any = new_plot(
-        height=HEIGHT + LEGEND_ROW * len({curve.label for curve in curves}), sizing_mode="stretch_width",
+        height=HEIGHT + LEGEND_ROW * len(named), sizing_mode="stretch_width",
         tools="pan,box_zoom,reset", active_drag=None, toolbar_location="above",
         x_range=Range1d(start=left, end=right), y_range=Range1d(start=bottom, end=top),
         x_axis_label=along, y_axis_label=_shared(ax.get_shared_y_axes(), ax, "ylabel"), **scales,
@@ -158,8 +160,6 @@ def _plot(ax: Axes, curves: list[Curve]) -> Any:
     if banded := [curve for curve in curves if "low" in curve.points]:
         plot.add_tools(_hover_all(plot, banded, x))
     plot.toolbar.logo = None
-    # The last drawn is the first named, as in the picture.
-    named = [label for label in reversed(entries) if not label.startswith("_")]
     items = [LegendItem(label=label, renderers=entries[label]) for label in named]
     compact: dict[str, Any] = {"location": "left", "padding": 0, "spacing": 1}
     plot.add_layout(Legend(items=items, click_policy="hide", stylesheets=[LEGEND_CSS], **compact), "below")

@@ -56,13 +56,18 @@ def comparison(folder: Path) -> Picture | None:
 
 
 def elsewhere(folder: Path) -> list[tuple[str, str, list[str]]]:
-    """The figures that these results don't have, by their numbers: a protocol that makes them, and the other ones."""
+    """The figures that these results don't have, by their numbers: a protocol that makes them, and the other ones.
+
+    Their own protocol comes first.
+    """
     named = set(pd.read_csv(folder / "figure_runs.csv", dtype=str)["figure"])
     protocols = {path.stem: yaml.safe_load(path.read_text()) for path in (CONFIGS / "protocol").glob("*.yaml")}
     known = yaml.safe_load((CONFIGS / "sweep.yaml").read_text())["figures"]
     by_protocols: dict[tuple[str, ...], list[str]] = {}
     for figure in sorted(set(map(str, known)) - named, key=lambda figure: _order(_name(figure))):
-        if having := sorted(name for name, of in protocols.items() if figure in map(str, of["figures"])):
+        having = sorted(name for name, of in protocols.items() if figure in map(str, of["figures"]))
+        if having:
+            having.sort(key=lambda name: name != folder.resolve().name)
             by_protocols.setdefault(tuple(having), []).append(figure)
     return [(_list(figures), first, others) for (first, *others), figures in by_protocols.items()]
 
