@@ -91,7 +91,7 @@ class Browser:
 
     def click(self, selector):
         element = self.driver.find_element("css selector", selector)
-        self.js("arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })", element)
+        self.js("arguments[0].scrollIntoView({ block: 'center' })", element)
         element.click()
 
     def point_at(self, panel, x, y):
@@ -106,9 +106,15 @@ class Browser:
         actions = ActionChains(self.driver).move_to_element_with_offset(element, *start).click_and_hold()
         actions.move_to_element_with_offset(element, *end).release().perform()
 
-    def _at(self, panel, x, y):
+    def show(self, panel):
+        """Scroll to a panel and wait until it is drawn."""
         element = self.driver.find_element("id", panel)
-        self.js("arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })", element)
+        self.js("arguments[0].scrollIntoView({ block: 'center' })", element)
+        self.wait(lambda: self.js(PLOT + "return view?.has_finished() && view.frame.bbox.width > 0;", panel))
+        return element
+
+    def _at(self, panel, x, y):
+        element = self.show(panel)
         left, top, width, height = self.js(
             PLOT + "const { left, top, width, height } = view.frame.bbox; return [left, top, width, height];", panel
         )
@@ -134,7 +140,7 @@ class Browser:
 
     def picture(self, panel):
         """What an element looks like, in grey."""
-        return Image.open(io.BytesIO(self.driver.find_element("id", panel).screenshot_as_png)).convert("L")
+        return Image.open(io.BytesIO(self.show(panel).screenshot_as_png)).convert("L")
 
     def pictures(self, within):
         """Whether each static picture of these figures is seen."""

@@ -48,6 +48,7 @@ LEGEND_CSS = """
 class Panel:
     target: str  # the id of the page's element that it goes into
     title: str
+    height: int  # pixels
     item: Any  # what Bokeh.embed.embed_item takes
     on_dark: dict[str, str]  # the colours of it that are others on dark paper
 
@@ -74,7 +75,8 @@ def _panel(ax: Axes, target: str) -> Panel:
     curves = list(_curves(ax))
     colors = {to_hex(curve.line.get_color()) for curve in curves}
     others = {color: dark for color in sorted(colors) if (dark := on_dark(color)) != color}
-    return Panel(target, ax.get_title(), json_item(_plot(ax, curves), target), others)  # type: ignore[arg-type]
+    plot = _plot(ax, curves)
+    return Panel(target, ax.get_title(), plot.height, json_item(plot, target), others)  # type: ignore[arg-type]
 
 
 def on_dark(color: str) -> str:
