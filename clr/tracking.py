@@ -13,6 +13,8 @@ import threading
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
+
 from clr.config import WandbConfig
 
 INIT_SECONDS = 20  # for a server to answer before the run is kept offline
@@ -86,3 +88,19 @@ class Tracker:
             Tracker._unreachable = True
             print(f"W&B cannot be reached ({reason}); runs are kept offline, wandb sync uploads them", file=sys.stderr)
         return init("offline")
+
+
+def publish(wandb: WandbConfig, name: str, pictures: dict[str, Path], verdicts: pd.DataFrame, folder: Path) -> None:
+    """Put pictures, by their names, and the table of verdicts into a W&B run of their own beside the group's others.
+
+    Called again, it goes on with the same run. `folder` holds it until it is uploaded. Does nothing with
+    `wandb.mode=disabled`.
+    """
+    if wandb.mode == "disabled":
+        return
+    run = Tracker._start(wandb, name, {}, folder)
+    import wandb as library
+
+    images = {f"figures/{of}": library.Image(str(path)) for of, path in pictures.items()}
+    run.log({**images, "verdicts": library.Table(dataframe=verdicts)})
+    run.finish()

@@ -26,7 +26,10 @@ DRAW = {
 
 
 def draw_all(folder: Path) -> list[Path]:
-    """Draw Figure 1 and every figure that figure_runs.csv names; the pictures made."""
+    """Draw Figure 1 and every figure that figure_runs.csv names; the pictures made.
+
+    One that has no run yet is a UserError once all others are drawn.
+    """
     figures = tables.read(folder)
     unknown = sorted(set(figures) - set(DRAW))
     if unknown:
@@ -38,8 +41,13 @@ def draw_all(folder: Path) -> list[Path]:
         for name, draw in ALWAYS.items():
             paths += style.save(draw(), folder / "figures" / name)
         for name, of_figure in figures.items():
+            if of_figure.runs.empty:
+                continue
             file = f"figure{name}" if name.isdigit() else name
             paths += style.save(DRAW[name](of_figure), folder / "figures" / file)
+    if lacking := ", ".join(name for name, of_figure in figures.items() if of_figure.runs.empty):
+        remedy = f"make them with: {tables.make_missing(folder)}"
+        raise UserError(f"{folder / 'runs.csv'} has no run of figure {lacking}; {remedy}")
     return paths
 
 

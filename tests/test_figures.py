@@ -23,6 +23,7 @@ from figure_tables import (
     texts,
     write,
 )
+from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -350,7 +351,10 @@ def test_missing_tables_are_one_line_with_the_remedy(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"runs.csv": lambda t: t[t["batch_size"] == 256]}, "runs.csv has no run of figure 2; make it with"),
+        (
+            {"runs.csv": lambda t: t[t["batch_size"] == 256]},
+            "runs.csv has no run of figure 2, 4, 5, 7; make them with: make",
+        ),
         ({"figure_runs.csv": lambda t: t[:0]}, "figure_runs.csv names no figure"),
         (
             {"figure_runs.csv": lambda t: t.assign(figure=9)},
@@ -370,3 +374,21 @@ def test_tables_that_do_not_suffice_are_a_user_error(tmp_path, change, message):
     with pytest.raises(figures.UserError) as error:
         figures.draw_all(tmp_path)
     assert message in str(error.value)
+
+
+def test_a_figure_without_runs_does_not_hold_up_the_others(tmp_path):
+    runs = pd.read_csv(write(tmp_path / "quick") / "runs.csv", dtype={"run_id": str})
+    runs[runs["batch_size"] == 256].to_csv(tmp_path / "quick" / "runs.csv", index=False)
+    said = refusal("quick", tmp_path)
+    assert said.endswith("make them with: make reproduce PROTOCOL=quick ARGS=import_results=true\n")
+    assert sorted(p.name for p in (tmp_path / "quick" / "figures").glob("*.png")) == ["figure3.png", "figure6.png"]
+
+
+def test_a_picture_carries_its_title_and_caption(folder, tmp_path):
+    png, _ = figures.style.save(drawing(folder, 2), tmp_path / "two")
+    with Image.open(png) as picture:
+        assert picture.text["Title"] == "CLR against the best fixed learning rate"
+        facts, notes = picture.text["Description"].split("\n")
+    assert facts.startswith("CIFAR-10, 5,000 images · ResNet-18") and notes.endswith(
+        "the first seed of a curve diverged."
+    )

@@ -99,21 +99,24 @@ def draw(
     for curve, points in drawn:
         if points.empty:
             continue
+        # One name on all that is drawn of a curve: pages.interactive puts it together again.
+        name = curve.name if curve.rate is None else f"{curve.name} {curve.rate:g}"
         x, mean = points.index.to_numpy(), points["mean"].to_numpy()
         # Few points would otherwise hide how few they are.
         marker: dict[str, Any] = {"marker": "o", "markersize": 2.2} if len(x) <= 30 else {}
         if curve.main:
             line = look[curve.optimizer]
-            ax.fill_between(x, points["low"], points["high"], color=line["color"], alpha=0.2, linewidth=0)
-            ax.plot(x, mean, label=curve.label, **line, **marker)
+            ax.fill_between(x, points["low"], points["high"], color=line["color"], alpha=0.2, linewidth=0, gid=name)
+            ax.plot(x, mean, label=curve.label, gid=name, **line, **marker)
         else:
             line = {"color": grey(faint.index(curve), len(faint)), "linewidth": 0.8}
-            ax.plot(x, mean, label=f"_other {curve.optimizer} {curve.rate:g}", **line)
+            ax.plot(x, mean, label=f"_other {curve.optimizer} {curve.rate:g}", gid=name, **line)
         if curve.diverged:
             # A loss that ran out of the picture has its cross at the upper edge.
             y = min(mean[-1], ax.get_ylim()[1])
             color = line["color"] if curve.main else INK
-            ax.plot(x[-1], y, "x", color=color, markersize=4.5, clip_on=False, zorder=5, label="_diverged")
+            cross: dict[str, Any] = {"markersize": 4.5, "clip_on": False, "zorder": 5}
+            ax.plot(x[-1], y, "x", color=color, label="_diverged", gid=name, **cross)
 
 
 def plain_ticks(ax: Axes) -> None:
@@ -195,6 +198,7 @@ def write_below(figure: Figure, paragraphs: list[str]) -> None:
     width = int(figure.get_figwidth() * 21)
     text = "\n".join(textwrap.fill(part, width) for part in paragraphs)
     figure.supxlabel(text, x=0.01, ha="left", fontsize=6.5, color=QUIET, linespacing=1.4)
+    figure.set_label("\n".join(paragraphs))  # not broken into lines: `save` puts it into the picture's file
 
 
 def _facts(runs: pd.DataFrame) -> str:
@@ -219,8 +223,12 @@ def _join(values: pd.Series) -> str:
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """`path`.png and `path`.pdf, without dates or versions, so that the same tables give the same bytes."""
+    """`path`.png and `path`.pdf, without dates or versions, so that the same tables give the same bytes.
+
+    The PNG carries its title and caption as text, for the report.
+    """
     png, pdf = path.with_suffix(".png"), path.with_suffix(".pdf")
-    figure.savefig(png, metadata={"Software": None})
+    words = {"Title": figure.get_suptitle(), "Description": str(figure.get_label())}
+    figure.savefig(png, metadata={"Software": None, **words})
     figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return [png, pdf]

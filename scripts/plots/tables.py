@@ -60,7 +60,7 @@ class Curve:
 
 
 def read(folder: Path) -> dict[str, Tables]:
-    """The tables of each figure that figure_runs.csv names."""
+    """The tables of each figure that figure_runs.csv names, also of those whose runs are all still to be made."""
     remedy = f"make it with: make reproduce PROTOCOL={folder.resolve().name}"
     for name in ("protocol.json", "runs.csv", "steps.parquet", "epochs.parquet", "figure_runs.csv"):
         if not (folder / name).is_file():
@@ -88,11 +88,6 @@ def read(folder: Path) -> dict[str, Tables]:
     for name in sorted(named["figure"].unique()):
         ids = named.loc[named["figure"] == name, "run_id"]
         drawn = runs[runs["run_id"].isin(ids)]
-        if drawn.empty:
-            raise UserError(f"{folder / 'runs.csv'} has no run of figure {name}; {remedy}")
-        lacking = finished[finished.isin(ids) & ~finished.isin(meter["run_id"])]
-        if name == "meter" and len(lacking):
-            raise UserError(f"{folder / 'meter.parquet'} lacks finished run {lacking.iloc[0]} of runs.csv; {remedy}")
         figures[name] = Tables(
             protocol,
             drawn,
@@ -102,6 +97,11 @@ def read(folder: Path) -> dict[str, Tables]:
             named=ids.nunique(),
         )
     return figures
+
+
+def make_missing(folder: Path) -> str:
+    """The command that makes the runs that the tables lack, and keeps those that they have."""
+    return f"make reproduce PROTOCOL={folder.resolve().name} ARGS=import_results=true"
 
 
 def curves(runs: pd.DataFrame) -> list[Curve]:

@@ -1,0 +1,1 @@
+"""The report: one page of a protocol's results, that opens without a network."""
