@@ -2,9 +2,11 @@
 # make reproduce PROTOCOL=cpu CIFAR10=/folder/with/cifar10 IMAGENET=/folder/with/imagenette      of another protocol
 # make figures                 the figures again, from the tables in results/PROTOCOL
 # make claims                  the verdicts again, and whether the results agree with the committed ones
+# make report                  the page again: results/PROTOCOL/report.html
 # make test, make check        the tests; ruff and mypy
 # make slurm-test              tests on a real SLURM of two nodes on this host, which it installs (Debian, root)
 # make wandb-sync              upload the runs that W&B has not seen, from a host with a way out
+# make browser-test            tests of the report in a headless Chromium, which it installs (Debian, root)
 # make bench                   speed, as ratios of things measured side by side
 PROTOCOL ?= quick
 PYTHON ?= python3
@@ -12,13 +14,14 @@ ARGS ?=
 STORE ?= runs
 PY := .venv/bin/python
 
-.PHONY: reproduce figures claims test slurm-test check bench wandb-sync clean
+.PHONY: reproduce figures claims report test slurm-test browser-test check bench wandb-sync clean
 reproduce: .venv/ready
 	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
 		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)') $(ARGS)
 	$(PY) scripts/figures.py results/$(PROTOCOL)
 	$(PY) scripts/claims.py results/$(PROTOCOL)
 	$(PY) scripts/compare.py results/$(PROTOCOL)
+	$(PY) scripts/report.py results/$(PROTOCOL)
 
 figures: .venv/ready
 	$(PY) scripts/figures.py results/$(PROTOCOL)
@@ -27,12 +30,19 @@ claims: .venv/ready
 	$(PY) scripts/claims.py results/$(PROTOCOL)
 	$(PY) scripts/compare.py results/$(PROTOCOL)
 
+report: .venv/ready
+	$(PY) scripts/report.py results/$(PROTOCOL)
+
 test: .venv/ready
 	$(PY) -m pytest
 
 slurm-test: .venv/ready
 	command -v slurmctld >/dev/null || { apt-get update -qq && apt-get install -y -qq slurm-wlm munge; }
 	$(PY) -m pytest -m slurm tests/test_slurm.py
+
+browser-test: .venv/ready
+	command -v chromedriver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }
+	$(PY) -m pytest -m browser
 
 check: .venv/ready
 	$(PY) -m ruff check .

@@ -178,7 +178,7 @@ def test_sweep_killed_and_called_again_makes_each_run_once(tmp_path):
     fourth = door("sweep.py", *args, "import_results=true")
     assert "12 runs, 12 finished before" in fourth.stdout, fourth.stderr
     tables = list(tmp_path.glob("runs/*/*.parquet"))
-    assert len(tables) == 12 * 2 + 6
+    assert len(tables) == 12 * 2 + 4
     for path in tables:
         copy = tmp_path / "elsewhere" / path.parent.name / path.name
         pd.testing.assert_frame_equal(pd.read_parquet(path), pd.read_parquet(copy))

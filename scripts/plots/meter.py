@@ -49,6 +49,9 @@ def draw(tables: Tables) -> Figure:
         "In a corridor κ, the turn and the implicit regularisation are 0, and the fall is 1. All are of the step's own "
         "batch, before the step, in float32. For CLR without a cap the turn is κ.",
     ]
+    # A sweep measures the best rate last, when it is known.
+    if unmeasured := [curve.label for curve in main if curve.of(tables.meter).empty]:
+        notes.append(f"Not measured yet: {', '.join(unmeasured)}.")
     style.describe(figure, tables, title, notes)
     return figure
 

@@ -88,6 +88,9 @@ def read(folder: Path) -> dict[str, Tables]:
     for name in sorted(named["figure"].unique()):
         ids = named.loc[named["figure"] == name, "run_id"]
         drawn = runs[runs["run_id"].isin(ids)]
+        adaptive = drawn.loc[drawn["learning_rate"].isna() & (drawn["status"] == "finished"), "run_id"]
+        if name == "meter" and not adaptive.isin(meter["run_id"]).all():
+            drawn = drawn[:0]  # runs from before there was a meter: they are to be made again
         figures[name] = Tables(
             protocol,
             drawn,
