@@ -59,9 +59,9 @@ def _answer(tables: Tables, main: list[Curve]) -> tuple[str, str]:
     for curve in main[::-1]:
         kappa, turn = (over_seeds(curve.of(tables.meter), "step", column)["mean"] for column in ("kappa", "turn"))
         if len(kappa):
-            step, name = kappa.idxmin(), NAMES.get(curve.optimizer, curve.optimizer)
-            where.append(f"{name} at step {step} ({kappa[step]:.2g})")
-            size.append(f"{turn[step] / 2:.2g} ‖g‖ with {name}")
+            step, name = kappa.index[int(kappa.argmin())], NAMES.get(curve.optimizer, curve.optimizer)
+            where.append(f"{name} at step {step} ({kappa.min():.2g})")
+            size.append(f"{turn[turn.index == step].iloc[0] / 2:.2g} ‖g‖ with {name}")
     if not where:
         return "Corridors have κ = 0", "Nothing was measured that all seeds have finite."
     title = f"Corridors have κ = 0. The nearest to one: {', '.join(where)}"
