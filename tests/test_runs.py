@@ -198,6 +198,7 @@ def test_arguments_of_a_sweep():
 def test_every_protocol_and_optimizer_composes():
     for path in (ROOT / "configs" / "optimizer").glob("*.yaml"):
         assert load([f"optimizer={path.stem}"]).optimizer["name"] == path.stem
+    assert load().diagnostics.every is None and load(["diagnostics=meter"]).diagnostics.every == 200
     for path in (ROOT / "configs" / "protocol").glob("*.yaml"):
         protocol = yaml.safe_load(path.read_text())
         assert protocol["name"] == path.stem
