@@ -18,7 +18,7 @@ NOT_REPEATED = (
     *("progress", "dataset.path", "dataset.title"),
 )
 # Told though they may be the defaults, since a reader looks for them.
-ALWAYS = ("batch_size", "epochs", "precision", "seed")
+ALWAYS = ("optimizer.lr", "batch_size", "epochs", "precision", "seed")
 
 
 def command(config: dict[str, Any], here: bool = False) -> str:

@@ -129,6 +129,11 @@ class Browser:
         of = "return view.model.renderers.filter((r) => r.name === arguments[1]).map((r) => r.visible);"
         return self.js(PLOT + of, panel, curve)
 
+    def color(self, panel, curve):
+        """The colour of a curve's line."""
+        of = "return view.model.renderers.find((r) => r.name === arguments[1]).glyph.line_color.value;"
+        return self.js(PLOT + of, panel, curve)
+
     def click_legend(self, panel, name):
         find = """
         const below = (e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])];

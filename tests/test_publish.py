@@ -18,13 +18,14 @@ def door(*args):
 def test_figures_and_verdicts_make_a_run_beside_the_others(tmp_path):
     folder = report_folder.write(tmp_path / "quick")
     done = door(folder, f"store={tmp_path / 'runs'}")
-    said = "3 figures and 3 verdicts: W&B is offline, its run is report-quick\n"
+    drawn = sorted(path.read_bytes() for path in (folder / "figures").glob("*.png"))
+    said = f"{len(drawn)} figures and 3 verdicts: W&B is offline, its run is report-quick\n"
     assert (done.returncode, done.stdout) == (0, said), done.stderr
     (run,) = (tmp_path / "runs" / "report-quick").glob("wandb/offline-run-*")
     assert list(run.glob("*.wandb"))
     media = run / "files" / "media"
     pictures = sorted(path.read_bytes() for path in media.glob("images/figures/*.png"))
-    assert pictures == sorted(path.read_bytes() for path in (folder / "figures").glob("*.png"))
+    assert pictures == drawn
     (table,) = media.glob("table/verdicts*.json")
     table = json.loads(table.read_text())
     assert table["columns"][0] == "claim" and len(table["data"]) == 3

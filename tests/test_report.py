@@ -156,7 +156,9 @@ def test_figures_that_the_protocol_does_not_have_name_those_that_do(folder, tmp_
     shutil.copytree(folder, tmp_path / "quick")
     named = pd.read_csv(folder / "figure_runs.csv", dtype=str)
     named[named["figure"] != "4"].to_csv(tmp_path / "quick" / "figure_runs.csv", index=False)
-    assert ("Figure 4", "quick", ["cpu", "gpu", "paper"]) in pictures.elsewhere(tmp_path / "quick")
+    (own,) = [found for found in pictures.elsewhere(tmp_path / "quick") if found[0].startswith("Figure 4")]
+    assert own[1:] == ("quick", ["cpu", "gpu", "paper"])  # theirs first
+    assert pictures._list(["4", "6", "meter"]) == "Figures 4, 6, Meter" and pictures._list(["4"]) == "Figure 4"
 
 
 def test_a_figure_without_runs_says_what_makes_them_and_a_partial_one_too(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import report_folder
 from figure_tables import figures
-from pages import page
+from pages import interactive, page
 
 browsers = pytest.importorskip("browser", reason="selenium is not installed")
 pytestmark = [
@@ -91,7 +91,7 @@ def test_curves_take_the_place_of_the_pictures_and_tell_their_numbers(browser, r
     assert len(replaced) >= 3 and not any(replaced)
     assert all(browser.pictures("figure:not(:has(.panels))"))
     assert browser.tooltips() == []
-    browser.point_at("figure2-1", 0.5, 0.3)
+    browser.point_at("figure2-1", 0.5, 0.9)  # far below the curves
     (told,) = browser.wait(browser.tooltips)
     said = re.fullmatch(r"step (\d+)\nCLR: ([\d.]+) \(([\d.]+) – ([\d.]+)\)\nSGD 0.1: [\d.]+ \(.*\)", told)
     assert said, told
@@ -138,15 +138,17 @@ def test_a_phone_shows_all_of_it_and_every_text_can_be_read(browser, report, dar
     assert paper == ("rgb(21, 24, 27)" if dark else "rgb(255, 255, 255)")
 
 
-def test_dark_paper_changes_what_would_be_lost_on_it(browser, report):
+def test_ink_and_paper_of_a_panel_follow_the_scheme(browser, report):
     browser.open(report, dark=True)
-    ink = "return getComputedStyle(document.documentElement).getPropertyValue('--bk-axis-label-text-color')"
-    dark = browser.js(ink)
-    lightness = np.mean(browser.picture("figure2-1"))
-    assert lightness < 50
+    grey = np.asarray(browser.picture("figure2-1"))
+    assert np.median(grey) < 40 and (grey > 200).sum() > 100
+    other = browser.color("figure2-1", "SGD 0.01")
     browser.scheme("light")
-    browser.wait(lambda: browser.js(ink) != dark)
-    browser.wait(lambda: np.mean(browser.picture("figure2-1")) > 200)
+    browser.wait(lambda: browser.color("figure2-1", "SGD 0.01") != other)
+    assert other == interactive.on_dark(browser.color("figure2-1", "SGD 0.01"))
+    # The curves are lighter than 60: these are the words along the axes, drawn anew
+    browser.wait(lambda: (np.asarray(browser.picture("figure2-1")) < 60).sum() > 100)
+    assert np.median(browser.picture("figure2-1")) == 255
 
 
 def test_without_javascript_the_pictures_show(browser, report):

@@ -121,4 +121,7 @@ def _heading(name: str) -> str:
 
 
 def _list(figures: list[str]) -> str:
-    return "Figure" + "s" * (len(figures) > 1) + " " + ", ".join(figures)
+    """Figures 4, 6, Meter"""
+    numbers = [figure for figure in figures if figure.isdigit()]
+    others = [_heading(figure) for figure in figures if not figure.isdigit()]
+    return ", ".join([f"Figure{'s' * (len(numbers) > 1)} {', '.join(numbers)}"] * bool(numbers) + others)

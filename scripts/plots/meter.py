@@ -41,7 +41,7 @@ def draw(tables: Tables) -> Figure:
     for ax in axes[1]:
         ax.set_xlabel("step")
     low, high = axes[0, 0].get_ylim()
-    axes[0, 0].set_ylim(low, high * (high / low) ** 0.5)  # room for the legend of all panels
+    axes[0, 0].set_ylim(low, high * (high / low) ** 0.8)  # room for the legend of all panels
     style.legend(axes[0, 0], others=[])
     title, note = _answer(tables, main)
     notes = [
