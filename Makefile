@@ -19,8 +19,9 @@ reproduce: .venv/ready
 	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
 		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)') $(ARGS)
 	$(PY) scripts/figures.py results/$(PROTOCOL)
-	$(PY) scripts/claims.py results/$(PROTOCOL)
 	$(PY) scripts/compare.py results/$(PROTOCOL)
+	$(PY) scripts/claims.py results/$(PROTOCOL)
+	-$(PY) scripts/publish.py results/$(PROTOCOL)
 	$(PY) scripts/report.py results/$(PROTOCOL)
 
 figures: .venv/ready
