@@ -42,13 +42,18 @@ def _keys(optimizer: str) -> frozenset[str]:
 def overrides_of(figure: str, sweep: DictConfig) -> Iterator[list[str]]:
     """Hydra overrides of each run of a figure: of those lines of its needs whose task the protocol has."""
     tasks = sweep.protocol.tasks
-    needs = {str(name): [need for need in lines if need.task in tasks] for name, lines in sweep.figures.items()}
+    needs = {str(name): [need for need in lines if _has(need, tasks)] for name, lines in sweep.figures.items()}
     if not needs.get(figure):
-        problem = "needs a task that is not in" if figure in needs else "is unknown to"
+        problem = "needs a task or batch_sizes that are not in" if figure in needs else "is unknown to"
         can = ",".join(name for name, known in needs.items() if known)
         raise UserError(f"figure={figure} {problem} protocol {sweep.protocol.name}; it has figure={can}")
     for need in needs[figure]:
         yield from _overrides(need, tasks[need.task], sweep.protocol.seeds)
+
+
+def _has(need: DictConfig, tasks: DictConfig) -> bool:
+    """Whether a protocol with these tasks has what a line of a figure's needs asks for."""
+    return need.task in tasks and (need.batch_sizes == "headline" or "batch_sizes" in tasks[need.task])
 
 
 def _overrides(need: DictConfig, task: DictConfig, seeds: ListConfig) -> Iterator[list[str]]:

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 from matplotlib import style as matplotlib_style
-from plots import figure1, figure1_paths, figure2, figure3, figure4, figure6, meter, style, tables
+from plots import figure1, figure1_paths, figure2, figure3, figure4, figure6, figure9, meter, missing, style, tables
 
 from clr.errors import UserError
 
 # Of formulas, not of runs: drawn for every protocol.
 ALWAYS = {"figure1": figure1.draw, "figure1_paths": figure1_paths.draw}
-# Figure 5 is drawn as Figure 3, and 7 as 2: the model or the data is another.
+# Figure 5 is drawn as Figure 3, 7 as 2, and 8 as 6: the model or the data is another.
 DRAW = {
     "2": figure2.draw,
     "3": figure3.draw,
@@ -21,15 +21,14 @@ DRAW = {
     "5": figure3.draw,
     "6": figure6.draw,
     "7": figure2.draw,
+    "8": figure6.draw,
+    "9": figure9.draw,
     "meter": meter.draw,
 }
 
 
-def draw_all(folder: Path) -> list[Path]:
-    """Draw Figure 1 and every figure that figure_runs.csv names; the pictures made.
-
-    One that has no run yet is a UserError once all others are drawn.
-    """
+def draw_all(folder: Path) -> tuple[list[Path], list[str]]:
+    """Draw Figure 1 and every figure that has runs; the pictures made, and a line for each that lacks runs."""
     figures = tables.read(folder)
     unknown = sorted(set(figures) - set(DRAW))
     if unknown:
@@ -45,21 +44,18 @@ def draw_all(folder: Path) -> list[Path]:
                 continue
             file = f"figure{name}" if name.isdigit() else name
             paths += style.save(DRAW[name](of_figure), folder / "figures" / file)
-    if lacking := ", ".join(name for name, of_figure in figures.items() if of_figure.runs.empty):
-        remedy = f"make them with: {tables.make_missing(folder)}"
-        raise UserError(f"{folder / 'runs.csv'} has no run of figure {lacking}; {remedy}")
-    return paths
+    return paths, missing.lines(folder, figures)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="a protocol's results, such as results/quick")
     try:
-        paths = draw_all(parser.parse_args().folder)
+        paths, lacking = draw_all(parser.parse_args().folder)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    print(*paths, sep="\n")
+    print(*paths, *lacking, sep="\n")
     return 0
 
 

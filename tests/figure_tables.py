@@ -74,9 +74,9 @@ def write(folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epoc
                     }
                 )
                 headline = batch_size == batch_sizes[0]
-                of_figures = [6, *([2, 4, 7, "meter"] if headline else [])]
+                of_figures = [6, 8, *([2, 4, 7, "meter"] if headline else [])]
                 if rate is None:
-                    of_figures += [3, *([5] if headline else [])]
+                    of_figures += [3, 9, *([5] if headline else [])]
                 named += [(number, run_id) for number in of_figures]
     folder.mkdir(parents=True, exist_ok=True)
     protocol = {"name": "quick", "title": "for a laptop", "scaled": scaled, "seeds": list(SEEDS)}

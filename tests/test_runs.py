@@ -158,7 +158,7 @@ def test_sweep_killed_and_called_again_makes_each_run_once(tmp_path):
     assert runs["run_id"].is_unique and set(steps["run_id"]) == set(runs["run_id"]) and len(runs) == 12
     assert str(tmp_path) not in (results / "runs.jsonl").read_text()  # it will be committed
     needed = pd.read_csv(results / "figure_runs.csv").groupby("figure").size().to_dict()
-    assert needed == {"2": 6, "4": 2, "6": 12, "meter": 6}
+    assert needed == {"2": 6, "4": 2, "6": 12, "9": 4, "meter": 6}
     # The headline batch size's runs of CLR, and of the best fixed rate, at steps 1 and 3 of 4
     meter, headline = pd.read_parquet(results / "meter.parquet"), runs[runs["batch_size"] == 100]
     losses = headline.groupby("learning_rate")["final_train_loss"].mean()
@@ -185,7 +185,7 @@ def test_sweep_killed_and_called_again_makes_each_run_once(tmp_path):
     assert len(list(tmp_path.glob("elsewhere/*/*.parquet"))) == len(tables)
     drawn = door("scripts/figures.py", results)
     assert drawn.returncode == 0, drawn.stderr
-    for figure in ("figure2", "figure4", "figure6", "meter"):
+    for figure in ("figure2", "figure4", "figure6", "figure9", "meter"):
         assert (results / "figures" / f"{figure}.png").stat().st_size > 10_000
         assert (results / "figures" / f"{figure}.pdf").exists()
 

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from clr.config import CONFIGS
 from clr.errors import UserError
 from clr.results import row
-from clr.sweep import overrides_of, plan
+from clr.sweep import _has, overrides_of, plan
 
 PROTOCOLS = sorted(path.stem for path in (CONFIGS / "protocol").glob("*.yaml"))
 
@@ -34,10 +35,10 @@ def having(runs, *overrides):
     ("protocol", "counts", "total"),
     [
         # seeds × batch sizes × (CLR and the rates)
-        ("quick", {2: 3 * 5, 4: 3, 6: 3 * 2 * 5, "meter": 15}, 3 * 2 * 5),
-        ("cpu", {2: 15, 3: 3 * 2, 4: 3 + 3, 5: 3, 6: 3 * 3 * 5, 7: 3 * 4, "meter": 15}, 45 + 3 + 12 + 3),
-        ("gpu", {2: 18, 3: 6, 4: 6, 5: 3, 6: 36, 7: 18, "meter": 18}, 36 + 3 + 18 + 3),
-        ("paper", {2: 24, 3: 9, 4: 6, 5: 3, 6: 120, 7: 18, "meter": 24}, 120 + 3 + 18 + 6),
+        ("quick", {2: 3 * 5, 4: 3, 6: 3 * 2 * 5, 9: 3 * 2, "meter": 15}, 3 * 2 * 5),
+        ("cpu", {2: 15, 3: 3 * 2, 4: 3 + 3, 5: 3, 6: 3 * 3 * 5, 7: 3 * 4, 9: 9 + 6, "meter": 15}, 45 + 3 + 12 + 3),
+        ("gpu", {2: 18, 3: 6, 4: 6, 5: 3, 6: 36, 7: 18, 8: 36, 9: 12, "meter": 18}, 36 + 36 + 18 + 3),
+        ("paper", {2: 24, 3: 9, 4: 6, 5: 3, 6: 120, 7: 18, 8: 120, 9: 24, "meter": 24}, 120 + 120 + 18 + 6),
     ],
 )
 def test_a_protocols_own_figures_and_their_runs(protocol, counts, total):
@@ -97,6 +98,20 @@ def test_resnet50_on_cifar10_is_clr_with_a_budget_of_its_own():
     assert planned_figures("cpu")[0][5] == [(*expected, f"seed={seed}") for seed in (0, 1, 2)]
 
 
+@pytest.mark.parametrize("protocol", ["gpu", "paper"])
+def test_figure_8_is_figure_6_with_resnet50_and_holds_figure_5s_runs(protocol):
+    figures, _ = planned_figures(protocol)
+    batch_sizes = [{override for override in run if override.startswith("batch_size=")} for run in figures[6]]
+    assert [{o for o in run if o.startswith("batch_size=")} for run in figures[8]] == batch_sizes
+    assert having(figures[8], "model=resnet50") == figures[8] and set(figures[5]) <= set(figures[8])
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_figure_9_is_clr_of_figures_6_and_3_and_costs_no_run(protocol):
+    figures, _ = planned_figures(protocol)
+    assert figures[9] == having(figures[6], "optimizer=clr") + figures.get(3, [])
+
+
 def test_a_task_that_is_taken_away_takes_its_panel_of_figure_4_along():
     figures, _ = planned_figures("gpu", "~protocol.tasks.imagenet", "figure=[2,4]")
     assert figures[4] == having(figures[2], "optimizer=clr")
@@ -105,13 +120,14 @@ def test_a_task_that_is_taken_away_takes_its_panel_of_figure_4_along():
 @pytest.mark.parametrize(
     ("figure", "problem"),
     [
-        (3, "figure=3 needs a task that is not in protocol quick; it has figure=2,4,6,meter"),
-        (9, "figure=9 is unknown to protocol quick; it has figure=2,4,6,meter"),
+        (3, "figure=3 needs a task or batch_sizes that are not in protocol quick; it has figure=2,4,6,9,meter"),
+        (10, "figure=10 is unknown to protocol quick; it has figure=2,4,6,9,meter"),
+        (8, "figure=8 needs a task or batch_sizes that are not in protocol cpu; it has figure=2,3,4,5,6,7,9,meter"),
     ],
 )
 def test_a_figure_that_cannot_be_planned_is_a_users_mistake(figure, problem):
     with pytest.raises(UserError) as error:
-        planned_figures("quick", f"figure=[{figure}]")
+        planned_figures("cpu" if figure == 8 else "quick", f"figure=[{figure}]")
     assert str(error.value) == problem
 
 
@@ -130,9 +146,10 @@ def test_a_folder_of_originals_is_for_the_data_sets_of_its_source(monkeypatch, p
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_task_is_needed_and_no_figure_is_forgotten(protocol):
-    figures = yaml.safe_load((CONFIGS / "sweep.yaml").read_text())["figures"]
+    figures = OmegaConf.create(yaml.safe_load((CONFIGS / "sweep.yaml").read_text())["figures"])
     written = yaml.safe_load((CONFIGS / "protocol" / f"{protocol}.yaml").read_text())
-    can = {number for number, needs in figures.items() if any(need["task"] in written["tasks"] for need in needs)}
+    tasks = OmegaConf.create(written["tasks"])
+    can = {number for number, needs in figures.items() if any(_has(need, tasks) for need in needs)}
     assert set(written["figures"]) == can
     assert set(written["tasks"]) <= {need["task"] for needs in figures.values() for need in needs}
 

@@ -5,12 +5,10 @@ A panel for each data set, model and batch size.
 
 from __future__ import annotations
 
-import textwrap
-
 from matplotlib.figure import Figure
 
 from plots import style
-from plots.tables import NAMES, Tables, curves, in_windows, over_seeds, window
+from plots.tables import Tables, curves, in_windows, over_seeds, window
 
 
 def draw(tables: Tables) -> Figure:
@@ -26,13 +24,11 @@ def draw(tables: Tables) -> Figure:
         rates = in_windows(steps, "learning_rate", size, "median")
         points = [(c, over_seeds(c.of(rates), "step", "learning_rate")) for c in main if c.rate is None]
         fixed = [(curve, curve.rate) for curve in main if curve.rate is not None]
-        caps = sorted(runs["max_lr"].dropna().unique())
-        for cap in caps:
-            ax.axhline(cap, label=f"cap of the rate: {cap:g}", color=style.INK, linewidth=1.2, linestyle=(0, (1, 2)))
+        caps = style.caps(ax, runs)
         for curve, rate in fixed:
             ax.axhline(rate, label=curve.label, linewidth=0.9, **look[curve.optimizer])
         style.draw(ax, points, look, ylim=style.log_limits(points, also=[*caps, *(rate for _, rate in fixed)]))
-        ax.set_title(f"{textwrap.fill(str(data), 50)}\n{NAMES.get(str(model), model)}, batch size {batch_size}")
+        ax.set_title(style.scope(data, model, f"batch size {batch_size}"))
         ax.set(xlabel="step" if size == 1 else f"step (each point: the median of {size})", ylabel="learning rate")
         style.legend(ax, others=[])
     style.describe(figure, tables, "The learning rates that CLR takes", [])

@@ -1,4 +1,4 @@
-"""Figure 6: CLR against SGD at the best fixed rate, at each batch size of a sweep."""
+"""Figures 6 and 8: CLR against SGD at the best fixed rate, at each batch size of a sweep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def draw(tables: Tables) -> Figure:
         for size in sorted(tables.runs["batch_size"].unique())
     }
     # The last panel sums the others up, over what is left of its row.
-    columns = 2 if len(panels) <= 3 else 3
+    columns = 2 if len(panels) in (1, 3) else 3
     rows = len(panels) // columns + 1
     names = [str(size) for size in panels] + ["last"] * (rows * columns - len(panels))
     figure = Figure(figsize=(7, 0.9 + 2.1 * rows))

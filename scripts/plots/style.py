@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from plots.tables import NAMES, Curve, Tables
 
@@ -30,6 +30,7 @@ OTHERS: list[dict[str, Any]] = [
 # CLR's blue from dark to light, where its curves are told apart by batch size.
 SHADES = LinearSegmentedColormap.from_list("clr", ["#00253F", "#0072B2", "#7CC8F2"])
 STYLES: list[Any] = ["-", (0, (4, 1.5)), "-.", (0, (1, 1)), (0, (6, 1.5, 1, 1.5, 1, 1.5))]
+SCOPE = 50  # letters of a panel's title in a line
 INK, QUIET, WARNING = "#222222", "#555555", "#A00000"
 
 RC: dict[str, Any] = {
@@ -61,6 +62,7 @@ RC: dict[str, Any] = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 200,
     "pdf.fonttype": 42,  # TrueType: the text stays text
+    "svg.hashsalt": "clr",  # else each drawing has other ids
 }
 
 
@@ -103,7 +105,7 @@ def draw(
         name = curve.name if curve.rate is None else f"{curve.name} {curve.rate:g}"
         x, mean = points.index.to_numpy(), points["mean"].to_numpy()
         # Few points would otherwise hide how few they are.
-        marker: dict[str, Any] = {"marker": "o", "markersize": 2.2} if len(x) <= 30 else {}
+        marker: dict[str, Any] = {"marker": "o", "markersize": 2.2} if len(x) <= 20 else {}
         if curve.main:
             line = look[curve.optimizer]
             ax.fill_between(x, points["low"], points["high"], color=line["color"], alpha=0.2, linewidth=0, gid=name)
@@ -120,11 +122,28 @@ def draw(
 
 
 def plain_ticks(ax: Axes) -> None:
-    """0.01, not a power of ten; on a short axis some numbers between as well."""
+    """0.01, not a power of ten; on a short axis some numbers between as well, on a very short one equal distances."""
     low, high = ax.get_ylim()
-    between = "235" if high < 30 * low else ""
+    if high < 4 * low:
+        ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        ax.yaxis.set_minor_locator(NullLocator())
+    between = "235" if high < 60 * low else "25" if high < 500 * low else ""
     ax.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
     ax.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:e}"[0] in between else "")
+
+
+def caps(ax: Axes, runs: pd.DataFrame) -> list[float]:
+    """Draw the caps that the rates of `runs` have, and return them."""
+    found = sorted(runs["max_lr"].dropna().unique())
+    for cap in found:
+        ax.axhline(cap, label=f"cap of the rate: {cap:g}", color=INK, linewidth=1.2, linestyle=(0, (1, 2)))
+    return found
+
+
+def scope(data: object, *rest: object) -> str:
+    """The title of a panel: data above model and batch size, unless it is so long that all has to be broken anew."""
+    told = ", ".join(NAMES.get(str(part), str(part)) for part in rest)
+    return f"{data}\n{told}" if len(str(data)) <= SCOPE else textwrap.fill(f"{data}, {told}", SCOPE)
 
 
 def grey(i: int, n: int) -> str:
@@ -132,8 +151,10 @@ def grey(i: int, n: int) -> str:
     return str(round(0.80 - 0.30 * i / max(n - 1, 1), 3))
 
 
-def log_limits(drawn: list[tuple[Curve, pd.DataFrame]], also: Iterable[float] = ()) -> tuple[float, float]:
-    """Limits that show the main curves, the ends of the others, and `also`.
+def log_limits(
+    drawn: list[tuple[Curve, pd.DataFrame]], also: Iterable[float] = (), rows: int = 0
+) -> tuple[float, float]:
+    """Limits that show the main curves, the ends of the others, and `also`, and above them `rows` of a legend.
 
     Curves that diverged don't count, if there are any others: their way to infinity would flatten the rest.
     """
@@ -146,7 +167,7 @@ def log_limits(drawn: list[tuple[Curve, pd.DataFrame]], also: Iterable[float] = 
         return 0.1, 10.0  # every run diverged at once: an empty picture, whose legend says so
     low, high = float(shown.min()), float(shown.max())
     pad = max(high / low, 2) ** 0.05
-    return low / pad, high * pad
+    return low / pad, high * pad * (high / low) ** (0.12 * rows)
 
 
 def legend(ax: Axes, others: list[Curve]) -> None:
@@ -183,7 +204,7 @@ def describe(figure: Figure, tables: Tables, title: str, notes: list[str]) -> No
         notes.append("Lines are means over the seeds, bands reach from the lowest to the highest seed.")
     labels = [str(line.get_label()) for ax in figure.axes for line in ax.lines]
     if any(label.startswith("_other") for label in labels):
-        notes.append("Grey: the other rates of the sweep, the larger the darker.")
+        notes.append("Grey: the other rates, larger ones darker.")
     if "_diverged" in labels:
         notes.append("× marks where the first seed of a curve diverged.")
     write_below(figure, [*facts, " ".join(notes)])
@@ -215,7 +236,8 @@ def _facts(runs: pd.DataFrame) -> str:
     ]
     capped = runs[["optimizer", "max_lr"]].dropna().drop_duplicates()
     facts += [f"{NAMES.get(name, name)} capped at {cap:g}" for name, cap in capped.itertuples(index=False)]
-    return " · ".join(facts)
+    # Lines are broken between facts.
+    return " · ".join(fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in facts)
 
 
 def _join(values: pd.Series) -> str:
@@ -223,12 +245,20 @@ def _join(values: pd.Series) -> str:
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """`path`.png and `path`.pdf, without dates or versions, so that the same tables give the same bytes.
+    """`path`.png, .pdf and .svg, without dates or versions, so that the same tables give the same bytes.
 
     The PNG carries its title and caption as text, for the report.
     """
-    png, pdf = path.with_suffix(".png"), path.with_suffix(".pdf")
     words = {"Title": figure.get_suptitle(), "Description": str(figure.get_label())}
-    figure.savefig(png, metadata={"Software": None, **words})
-    figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    return [png, pdf]
+    nameless: dict[str, dict[str, str | None]] = {
+        "png": {"Software": None, **words},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        "svg": {"Date": None, "Creator": None},
+    }
+    # Laid out once, which takes longer than a drawing.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    paths = [path.with_suffix(f".{kind}") for kind in nameless]
+    for file, metadata in zip(paths, nameless.values(), strict=True):
+        figure.savefig(file, metadata=metadata)
+    return paths

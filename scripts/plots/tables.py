@@ -15,6 +15,8 @@ from clr.baseline import BestRate, best_fixed_rate
 from clr.errors import UserError
 
 NAMES = {"clr": "CLR", "sgd": "SGD", "resnet18": "ResNet-18", "resnet50": "ResNet-50"}
+# More points than that across a panel of three inches and the noise of single batches hides dashes and trend.
+FINEST, POINTS = 60, 50
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,10 @@ def read(folder: Path) -> dict[str, Tables]:
     for name in sorted(named["figure"].unique()):
         ids = named.loc[named["figure"] == name, "run_id"]
         drawn = runs[runs["run_id"].isin(ids)]
-        adaptive = drawn.loc[drawn["learning_rate"].isna() & (drawn["status"] == "finished"), "run_id"]
-        if name == "meter" and not adaptive.isin(meter["run_id"]).all():
-            drawn = drawn[:0]  # runs from before there was a meter: they are to be made again
+        if name == "meter":  # what an optimizer that sets its own rate did without the meter is to be made again
+            own = drawn["learning_rate"].isna()
+            measured = drawn["run_id"].isin(meter["run_id"])
+            drawn = drawn[~own | measured] if (own & measured).any() else drawn[:0]
         figures[name] = Tables(
             protocol,
             drawn,
@@ -135,9 +138,9 @@ def over_seeds(table: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 
 
 def window(steps: pd.DataFrame) -> int:
-    """How many steps become one point: all of them are shown in a short run, about a hundred points of a long one."""
+    """How many steps become one point: all of them are shown in a short run, at most POINTS of a long one."""
     longest = int(steps["step"].max())
-    return 1 if longest <= 200 else math.ceil(longest / 100)
+    return 1 if longest <= FINEST else math.ceil(longest / POINTS)
 
 
 def in_windows(steps: pd.DataFrame, y: str, size: int, how: str) -> pd.DataFrame:
