@@ -238,7 +238,7 @@ def test_a_sweep_on_slurm_survives_requeues_and_a_dead_node_and_equals_a_local_o
     command = sweep(tmp_path, "runs", *ON_SLURM, "hydra.launcher.slurm_array_parallelism=3")
     first = start(cluster, command)
     # An array of six jobs, of which three run at once
-    wait_for(lambda: cluster.ask("squeue", "-h", "-r", "-t", "R").count("\n") == 3, 60, cluster)
+    wait_for(lambda: cluster.ask("squeue", "-h", "-r", "-t", "R").count("\n") == 3, 200, cluster)
     assert cluster.ask("squeue", "-h", "-r").count("\n") == 6
 
     # A sweep that is called while the jobs are there finds them; when the first is gone, they go on.

@@ -93,7 +93,7 @@ def read(folder: Path) -> dict[str, Tables]:
         if name == "meter":  # what an optimizer that sets its own rate did without the meter is to be made again
             own = drawn["learning_rate"].isna()
             measured = drawn["run_id"].isin(meter["run_id"])
-            drawn = drawn[~own | measured] if (own & measured).any() else drawn[:0]
+            drawn = drawn[~own | measured] if measured.any() else drawn[:0]
         figures[name] = Tables(
             protocol,
             drawn,
