@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -255,10 +256,11 @@ def save(figure: Figure, path: Path) -> list[Path]:
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
         "svg": {"Date": None, "Creator": None},
     }
-    # Laid out once, which takes longer than a drawing.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
     paths = [path.with_suffix(f".{kind}") for kind in nameless]
-    for file, metadata in zip(paths, nameless.values(), strict=True):
-        figure.savefig(file, metadata=metadata)
+    # Laid out once: with an engine for that, each file is laid out anew and drawn twice.
+    figure.draw_without_rendering()
+    with rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
+        for file, metadata in zip(paths, nameless.values(), strict=True):
+            figure.savefig(file, metadata=metadata)
     return paths
