@@ -381,7 +381,7 @@ def test_tables_that_do_not_suffice_are_a_user_error(tmp_path, change, message):
 
 
 def test_a_picture_carries_its_title_and_caption(folder, tmp_path):
-    png, _ = figures.style.save(drawing(folder, 2), tmp_path / "two")
+    png, *_ = figures.style.save(drawing(folder, 2), tmp_path / "two")
     with Image.open(png) as picture:
         assert picture.text["Title"] == "CLR against the best fixed learning rate"
         facts, notes = picture.text["Description"].split("\n")

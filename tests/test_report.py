@@ -122,12 +122,13 @@ def shown(folder):
 
 def test_figures_are_in_the_papers_order_whoever_made_them(tmp_path):
     quick = report_folder.write(tmp_path / "quick")
-    for name in ("meter", "figure1", "figure1_paths", "figure10"):
+    for name in ("meter", "figure1", "figure1_paths", "figure9", "figure10"):
         if not (quick / "figures" / f"{name}.png").exists():
             Image.new("RGB", (30, 20)).save(quick / "figures" / f"{name}.png")
     made = shown(quick)
-    assert list(made) == ["figure1", "figure1_paths", "figure2", "figure4", "figure6", "figure10", "meter"]
-    numbers = ["Figure 1", "Figure 1, paths", "Figure 2", "Figure 4", "Figure 6", "Figure 10", "Meter"]
+    order = ["figure1", "figure1_paths", "figure2", "figure4", "figure6", "figure9", "figure10", "meter"]
+    assert list(made) == order
+    numbers = ["Figure 1", "Figure 1, paths", "Figure 2", "Figure 4", "Figure 6", "Figure 9", "Figure 10", "Meter"]
     assert [picture.number for picture in made.values()] == numbers
     assert [len(made[name].panels) for name in ("figure1", "figure2", "figure4", "figure6")] == [0, 2, 1, 3]
     assert (made["figure10"].width, made["figure10"].panels) == (30, [])

@@ -220,7 +220,8 @@ def write_below(figure: Figure, paragraphs: list[str]) -> None:
     width = int(figure.get_figwidth() * 21)
     text = "\n".join(textwrap.fill(part, width) for part in paragraphs)
     figure.supxlabel(text, x=0.01, ha="left", fontsize=6.5, color=QUIET, linespacing=1.4)
-    figure.set_label("\n".join(paragraphs))  # not broken into lines: `save` puts it into the picture's file
+    # Not broken into lines, and with plain spaces: `save` puts it into the picture's file.
+    figure.set_label("\n".join(" ".join(part.split()) for part in paragraphs))
 
 
 def _facts(runs: pd.DataFrame) -> str:
