@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def draw_all(folder: Path) -> tuple[list[Path], list[str]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="a protocol's results, such as results/quick")
+    gc.disable()  # to search the many small parts of figures for garbage takes a fifth of the time
     try:
         paths, lacking = draw_all(parser.parse_args().folder)
     except UserError as error:
