@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 import submitit
+from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from clr import slurm
 from clr.errors import UserError
@@ -61,8 +62,14 @@ class Cluster:
         return self._limit - len(self._jobs)
 
     def start(self, names: list[str]) -> None:
-        with slurm.outside_of_jobs():
-            jobs = self._executor.submit_array([RunJob(str(self._store.root), name) for name in names])
+        try:
+            with slurm.outside_of_jobs():
+                jobs = self._executor.submit_array([RunJob(str(self._store.root), name) for name in names])
+        except (FailedJobError, FailedSubmissionError) as error:
+            reasons = [line for line in str(error).splitlines() if line.startswith("sbatch: error: ")]
+            raise UserError(
+                f"SLURM takes no such job: {(reasons or [str(error)])[-1]}; mend hydra.launcher (see docs/cluster.md)"
+            ) from None
         for name, job in zip(names, jobs, strict=True):
             self._jobs[name] = job
             write_text(json.dumps({"job": job.job_id}), self._store.folder(name) / "job.json")
