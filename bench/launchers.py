@@ -25,7 +25,7 @@ SHORT = ["dataset.train_samples=200", "dataset.test_samples=100", "batch_size=50
 def call(store: str, *args: str) -> float:
     """Seconds of one call of train.py."""
     start = perf_counter()
-    command = [sys.executable, "train.py", *SHORT, f"store={store}", *args]
+    command = [sys.executable, "train.py", *args, *SHORT, f"store={store}"]
     subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, capture_output=True)
     return perf_counter() - start
 

@@ -65,7 +65,7 @@ def write(folder):
 def _made():
     """Them, made once: drawing takes seconds."""
     made = TemporaryDirectory()
-    old = shutil.ignore_patterns("figures", "report.html", "claims.*")
+    old = shutil.ignore_patterns("figures", "report.html", "claims.*", "comparison")
     shutil.copytree(ROOT / "results" / "quick", made.name, ignore=old, dirs_exist_ok=True)
     figures.draw_all(Path(made.name))
     pd.DataFrame(CLAIMS).to_csv(Path(made.name) / "claims.csv", index=False)

@@ -110,9 +110,9 @@ def test_dragging_zooms_and_a_click_on_a_name_hides_its_curve(browser, report):
     browser.wait(lambda: browser.ranges("figure2-1") != whole)
     (left, right), _ = browser.ranges("figure2-1")
     assert whole[0][0] < left < right < whole[0][1]
-    assert browser.visible("figure2-1", "CLR") == [True] * 3  # band, points, line
+    assert browser.visible("figure2-1", "CLR") == [True] * 2  # band and line
     browser.click_legend("figure2-1", "CLR")
-    browser.wait(lambda: browser.visible("figure2-1", "CLR") == [False] * 3)
+    browser.wait(lambda: browser.visible("figure2-1", "CLR") == [False] * 2)
     assert browser.errors() == []
 
 
