@@ -129,6 +129,7 @@ class Overview:
 
     def render(self, failures: Mapping[str, Failure]) -> Group:
         table = Table("run", "status", "steps", "loss", "learning rate", "img/s", "time left", box=None)
+        table.columns[0].overflow = "fold"  # the end of a name tells runs apart
         left = 0.0
         rows: list[tuple[str, ...]] = []
         for name, state in self._states.items():
