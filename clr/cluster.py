@@ -42,9 +42,8 @@ class RunJob:
             # TERM: by scancel, or before a preemption, after which SLURM itself requeues what it may.
             if stop.signal == "SIGTERM":
                 sys.exit(CONTINUE)
-            os.kill(
-                os.getpid(), signal.SIGUSR2
-            )  # submitit's own handler is back: it requeues, a bounded number of times
+            # submitit's own handler is back: it requeues, a bounded number of times.
+            os.kill(os.getpid(), signal.SIGUSR2)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """What submitit submits again when the time is up: the same, for the run's state is in its own checkpoint."""

@@ -134,10 +134,11 @@ def run_sweep(sweep: DictConfig, launcher: Launcher) -> int:
         return 0
     try:
         failures = _make(planned, store, launcher, console)
-        measured = with_meter(planned, store)
-        if any(store.made(name, run.cfg) is None for name, run in measured.items() if name not in failures):
+        again = {name: run for name, run in with_meter(planned, store).items() if name not in failures}
+        again = {name: run for name, run in again.items() if store.made(name, run.cfg) is None}
+        if again:
             console.print("The best fixed rate is made again, with the meter:")
-            failures |= _make(measured, store, launcher, console)
+            failures |= _make(again, store, launcher, console)
     finally:
         protocol: dict[str, Any] = OmegaConf.to_container(sweep.protocol, resolve=True)  # type: ignore[assignment]
         export(store, {name: run.figures for name, run in planned.items()}, protocol, folder)

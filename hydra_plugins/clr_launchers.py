@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,9 @@ class Launcher(BasicLauncher):
         super().__init__()
         self.retries = retries
 
+    @abstractmethod
     def backend(self, store: str) -> Backend:
-        raise NotImplementedError
+        """What makes the runs of `store`."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
