@@ -43,6 +43,8 @@ class DatasetConfig:
 class ModelConfig:
     name: str = MISSING  # resnet18 | resnet50
     stem: str = "imagenet"  # imagenet: 7×7 stride 2 and max-pooling, as torchvision | cifar: 3×3 stride 1, no pooling
+    # torchvision: its default | zero: residual branches (the last norm's scale) and the classifier start at 0
+    init: str = "torchvision"
     norm: str = "batch"  # batch | sync: statistics over all ranks, on GPUs | group: of each image, 32 groups
 
 
@@ -102,6 +104,7 @@ _CHOICES = {
     "dataset.crop": ("padded", "random_resized"),
     "model.name": ("resnet18", "resnet50"),
     "model.stem": ("imagenet", "cifar"),
+    "model.init": ("torchvision", "zero"),
     "model.norm": ("batch", "sync", "group"),
     "precision": ("fp32", "bf16", "tf32", "fp64"),
     "wandb.mode": ("online", "offline", "disabled"),

@@ -47,8 +47,9 @@ def identity(cfg: TrainConfig, fingerprint: str) -> dict[str, Any]:
     Keys that came after the first published results are left out at their defaults, so that older ids stay.
     """
     model = {"name": cfg.model.name, "stem": cfg.model.stem}
-    if cfg.model.norm != "batch":
-        model["norm"] = cfg.model.norm
+    for key, default in {"norm": "batch", "init": "torchvision"}.items():
+        if getattr(cfg.model, key) != default:
+            model[key] = getattr(cfg.model, key)
     return {
         "data": fingerprint,
         "augmentation": [cfg.dataset.crop_padding, cfg.dataset.flip],

@@ -50,7 +50,7 @@ def test_the_command_is_as_one_would_type_it():
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["optimizer.max_lr=10", "model=resnet50", "model.stem=cifar", "model.norm=group"],
+        ["optimizer.max_lr=10", "model=resnet50", "model.stem=cifar", "model.init=zero", "model.norm=group"],
         ["dataset=folder", "dataset.path=/my/own", "dataset.name=flowers", "dataset.crop=random_resized"],
         ["optimizer=sgd", "+optimizer.momentum=0.9", "+optimizer.nesterov=true", "precision=bf16"],
         [
