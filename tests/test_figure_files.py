@@ -1,6 +1,7 @@
 """Which pictures a folder of results gets: those that are committed, and a line for each that lacks runs."""
 
 import shutil
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -19,6 +20,8 @@ def test_the_committed_pictures_are_those_of_the_committed_tables(folder, tmp_pa
     for path in drawn:
         committed = folder / "figures" / path.name
         if path.suffix == ".svg":
+            ids = [part.get("id") for part in ElementTree.parse(path).iter() if part.get("id")]
+            assert len(ids) == len(set(ids)), path.name
             assert path.read_bytes() == committed.read_bytes(), path.name
         if path.suffix == ".png":  # the pixels, for another zlib packs them into other bytes
             with Image.open(path) as made, Image.open(committed) as kept:

@@ -258,6 +258,9 @@ def save(figure: Figure, path: Path) -> list[Path]:
         "svg": {"Date": None, "Creator": None},
     }
     paths = [path.with_suffix(f".{kind}") for kind in nameless]
+    # In an SVG they would be ids, each given to several of its parts.
+    for artist in figure.findobj(lambda artist: artist.get_gid() is not None):
+        artist.set_gid(None)
     # Laid out once: with an engine for that, each file is laid out anew and drawn twice.
     figure.draw_without_rendering()
     with rc_context({"figure.constrained_layout.use": False}):
