@@ -85,6 +85,23 @@ def test_verdicts_stand_first_and_are_counted(browser, report):
         assert said in first
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (0.004, 0.2, [0.005, 0.01, 0.02, 0.05, 0.1, 0.2]),
+        (0.9, 5.1, [1, 2, 5]),
+        (0.002, 12, [0.01, 0.1, 1, 10]),
+        (2.15, 3.22, [2.2, 2.4, 2.6, 2.8, 3, 3.2]),
+        (2.31, 2.33, [2.31, 2.315, 2.32, 2.325, 2.33]),  # zoomed in
+    ],
+)
+def test_a_logarithmic_axis_has_round_ticks_all_along(browser, report, start, end, expected):
+    browser.open(report)
+    ticks = browser.js("return new Function('cb_data', arguments[0])(arguments[1])", interactive.LOG_TICKS,
+                       {"start": start, "end": end})  # fmt: skip
+    assert ticks == pytest.approx(expected)
+
+
 def test_curves_take_the_place_of_the_pictures_and_tell_their_numbers(browser, report):
     browser.open(report)
     replaced = browser.pictures("figure:has(.panels)")

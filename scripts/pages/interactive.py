@@ -16,7 +16,7 @@ import pandas as pd
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import MISSING_RENDERERS
 from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, Range1d
+from bokeh.models import ColumnDataSource, CustomJSTicker, FixedTicker, HoverTool, Range1d
 from bokeh.models.annotations import Label, Legend, LegendItem
 from bokeh.models.formatters import CustomJSTickFormatter
 from bokeh.models.renderers import GlyphRenderer
@@ -41,6 +41,19 @@ LEGEND_CSS = """
 .bk-label { white-space: normal; max-width: calc(100vw - 8.5rem); }
 .bk-item { --item-background-inactive-color: var(--paper) !important; }
 .bk-inactive { opacity: 0.45; }
+"""
+# Bokeh's own ticks of less than two decades are those of a linear axis, crowded at its upper end.
+LOG_TICKS = """
+const {start, end} = cb_data, decades = Math.log10(end / start), ticks = [];
+if (decades < 0.7) {
+  const least = (end - start) / 6, power = 10 ** Math.floor(Math.log10(least));
+  const step = [1, 2, 5, 10].find((mantissa) => mantissa * power >= least) * power;
+  for (let i = Math.ceil(start / step); i * step <= end; i++) ticks.push(i * step);
+} else {
+  for (let power = Math.floor(Math.log10(start)); power <= Math.log10(end); power++)
+    for (const mantissa of decades < 3 ? [1, 2, 5] : [1]) ticks.push(mantissa * 10 ** power);
+}
+return ticks.filter((tick) => start <= tick && tick <= end);
 """
 
 
@@ -176,6 +189,8 @@ def _plot(ax: Axes, curves: list[Curve]) -> Any:
         plot.xaxis.ticker = FixedTicker(ticks=list(ax.get_xticks()))
     else:
         plot.xaxis.ticker.min_interval = 1  # steps and epochs
+    if ax.get_yscale() == "log":
+        plot.yaxis.ticker = CustomJSTicker(major_code=LOG_TICKS)
     for axis in plot.axis:
         axis.formatter = CustomJSTickFormatter(code="return String(Number(tick.toPrecision(6)))")
     return plot
