@@ -1,9 +1,13 @@
 import socket
 from pathlib import Path
 
+import figure_tables
 import numpy as np
 import pytest
+import report_folder
 from PIL import Image
+
+from clr.config import DatasetConfig
 
 
 @pytest.fixture
@@ -28,6 +32,12 @@ def data_folder(tmp_path: Path) -> Path:
                 name = f"{i}.jpg" if (c, i) == ("bee", 2) else f"{i}.png"
                 Image.fromarray(pixels).save(folder / name)
     return tmp_path / "images"
+
+
+@pytest.fixture
+def config(data_folder: Path) -> DatasetConfig:
+    """That folder as a data set."""
+    return DatasetConfig(name="insects", source="folder", path=str(data_folder), resolution=12)
 
 
 def photo(rng: np.random.Generator, width: int, height: int) -> Image.Image:
@@ -62,3 +72,15 @@ def imagenet_folder(tmp_path: Path) -> Path:
     (bad / "n02_5.JPEG").write_text("an error page of the server")
     (tmp_path / "imagenet" / "val" / "n02" / "n02_0.JPEG").write_text("another")
     return tmp_path / "imagenet"
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables of tests/figure_tables.py, whose numbers are known; to be read only."""
+    return figure_tables.write(tmp_path_factory.mktemp("known") / "quick")
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results with all that a report is made from; to be read only."""
+    return report_folder.write(tmp_path_factory.mktemp("results") / "quick")

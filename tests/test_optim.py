@@ -1,12 +1,10 @@
-"""The optimizer against its formula, at the edges of its domain, and across processes."""
+"""The optimizer against its formula, and at the edges of its domain."""
 
 import copy
 import math
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torchvision
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -268,36 +266,3 @@ def test_accumulated_micro_batches_are_the_whole_batch():
     b.step(loss=total)
     assert a.param_groups[0]["lr"].item() == pytest.approx(b.param_groups[0]["lr"].item(), rel=1e-6)
     assert torch.allclose(whole.weight, parts.weight, rtol=1e-6)
-
-
-def _rank(rank, port, out):
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    torch.manual_seed(0)
-    x, y = torch.randn(32, 5), torch.randn(32, 1)
-    model = nn.parallel.DistributedDataParallel(nn.Linear(5, 1))
-    optimizer = CLR(model.parameters())
-    for _ in range(5):
-        optimizer.zero_grad()
-        loss = (model(x[rank::2]) - y[rank::2]).square().mean()
-        loss.backward()
-        optimizer.step(loss=loss)
-    torch.save((optimizer.param_groups[0]["lr"], model.module.state_dict()), f"{out}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_two_ranks_take_the_step_of_the_global_batch(tmp_path, free_port):
-    mp.spawn(_rank, (free_port, tmp_path), nprocs=2)
-    torch.manual_seed(0)
-    x, y = torch.randn(32, 5), torch.randn(32, 1)
-    model = nn.Linear(5, 1)
-    # DistributedDataParallel broadcasts rank 0's weights, made after the same draws as these
-    optimizer = CLR(model.parameters())
-    for _ in range(5):
-        optimizer.zero_grad()
-        loss = (model(x) - y).square().mean()
-        loss.backward()
-        optimizer.step(loss=loss)
-    for rank in range(2):
-        lr, state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert lr.item() == pytest.approx(optimizer.param_groups[0]["lr"].item(), rel=1e-5)
-        assert torch.allclose(state["weight"], model.weight, rtol=1e-5)

@@ -14,6 +14,7 @@ from doors import PLAIN, ROOT, TINY, Train, ranks
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
+from clr import CLR
 from clr.errors import UserError
 from clr.ranks import Ranks, divide
 
@@ -118,6 +119,39 @@ def test_micro_batches_send_their_gradients_once(tmp_path, free_port):
         sent, grad = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert sent == [4]  # three weights and a bias, in one message for four backward passes
         assert grad.tolist() == [[3.0] * 3]  # the mean of 1..4 and of 2..5
+
+
+def _take_steps(rank, port, out):
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    x, y = torch.randn(32, 5), torch.randn(32, 1)
+    model = nn.parallel.DistributedDataParallel(nn.Linear(5, 1))
+    optimizer = CLR(model.parameters())
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = (model(x[rank::2]) - y[rank::2]).square().mean()
+        loss.backward()
+        optimizer.step(loss=loss)
+    torch.save((optimizer.param_groups[0]["lr"], model.module.state_dict()), f"{out}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_ranks_take_the_step_of_the_global_batch(tmp_path, free_port):
+    mp.spawn(_take_steps, (free_port, tmp_path), nprocs=2)
+    torch.manual_seed(0)
+    x, y = torch.randn(32, 5), torch.randn(32, 1)
+    model = nn.Linear(5, 1)
+    # DistributedDataParallel broadcasts rank 0's weights, made after the same draws as these
+    optimizer = CLR(model.parameters())
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = (model(x) - y).square().mean()
+        loss.backward()
+        optimizer.step(loss=loss)
+    for rank in range(2):
+        lr, state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert lr.item() == pytest.approx(optimizer.param_groups[0]["lr"].item(), rel=1e-5)
+        assert torch.allclose(state["weight"], model.weight, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -13,23 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import report_folder
-from figure_tables import HALVES, ROOT, drawing, figures, write
+from figure_tables import HALVES, ROOT, drawing, figures
 from matplotlib.figure import Figure
 from pages import interactive, page, pictures, summary
 from PIL import Image
 
 report = importlib.import_module("report")
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    """The tables of tests/figure_tables.py, whose numbers are known."""
-    return write(tmp_path_factory.mktemp("known") / "quick")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return report_folder.write(tmp_path_factory.mktemp("results") / "quick")
 
 
 def curves_of(folder, number, panel=0):
@@ -133,27 +122,27 @@ def test_figures_are_in_the_papers_order_whoever_made_them(tmp_path):
     assert not any(picture.remedy for picture in made.values())
 
 
-def test_title_and_caption_are_those_of_the_picture(folder):
-    two = shown(folder)["figure2"]
+def test_title_and_caption_are_those_of_the_picture(reported):
+    two = shown(reported)["figure2"]
     assert two.title == "CLR against the best fixed learning rate"
     facts, notes = two.caption
     assert facts == "digits (scikit-learn) · ResNet-18 · batch size 256 · 6 epochs · fp32 · 3 seeds (0, 1, 2)"
     assert notes.startswith("Scaled-down protocol “quick”") and "bands reach from the lowest to the highest" in notes
 
 
-def test_the_picture_in_the_page_is_that_of_the_file_to_the_pixel(folder, tmp_path):
-    two = shown(folder)["figure2"]
+def test_the_picture_in_the_page_is_that_of_the_file_to_the_pixel(reported, tmp_path):
+    two = shown(reported)["figure2"]
     kind, _, content = two.image.partition(",")
     (tmp_path / "two").write_bytes(base64.b64decode(content))
-    with Image.open(tmp_path / "two") as embedded, Image.open(folder / "figures" / "figure2.png") as drawn:
+    with Image.open(tmp_path / "two") as embedded, Image.open(reported / "figures" / "figure2.png") as drawn:
         assert kind == "data:image/webp;base64" and (two.width, two.height) == drawn.size
         assert np.array_equal(np.asarray(embedded.convert("RGB")), np.asarray(drawn.convert("RGB")))
 
 
-def test_figures_that_the_protocol_does_not_have_name_those_that_do(folder, tmp_path):
-    assert ("Figures 3, 5, 7", "cpu", ["gpu", "paper"]) in pictures.elsewhere(folder)
-    shutil.copytree(folder, tmp_path / "quick")
-    named = pd.read_csv(folder / "figure_runs.csv", dtype=str)
+def test_figures_that_the_protocol_does_not_have_name_those_that_do(reported, tmp_path):
+    assert ("Figures 3, 5, 7", "cpu", ["gpu", "paper"]) in pictures.elsewhere(reported)
+    shutil.copytree(reported, tmp_path / "quick")
+    named = pd.read_csv(reported / "figure_runs.csv", dtype=str)
     named[named["figure"] != "4"].to_csv(tmp_path / "quick" / "figure_runs.csv", index=False)
     (own,) = [found for found in pictures.elsewhere(tmp_path / "quick") if found[0].startswith("Figure 4")]
     assert own[1:] == ("quick", ["cpu", "gpu", "paper"])  # theirs first
@@ -173,7 +162,7 @@ def test_a_figure_without_runs_says_what_makes_them_and_a_partial_one_too(tmp_pa
     assert two.image and two.panels and six.panels
 
 
-def test_a_comparison_is_shown_where_one_was_made(folder, tmp_path):
+def test_a_comparison_is_shown_where_one_was_made(tmp_path):
     quick = report_folder.write(tmp_path / "quick")
     assert (summary.compared(quick), pictures.comparison(quick)) == ([], None)
     (quick / "comparison").mkdir()
@@ -192,8 +181,8 @@ def test_a_comparison_is_shown_where_one_was_made(folder, tmp_path):
     assert "7 of 10" in html and "Held against other results" in html and 'id="comparison"' in html
 
 
-def test_what_the_tables_say_is_text_and_not_markup(folder):
-    html = page.build(folder, figures.DRAW)
+def test_what_the_tables_say_is_text_and_not_markup(reported):
+    html = page.build(reported, figures.DRAW)
     assert "on ImageNet &lt;whole&gt;." in html and "<whole>" not in html
 
 

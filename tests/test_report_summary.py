@@ -11,17 +11,6 @@ from pages import summary
 from clr.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    """The tables of tests/figure_tables.py, whose numbers are known."""
-    return write(tmp_path_factory.mktemp("known") / "quick")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return report_folder.write(tmp_path_factory.mktemp("results") / "quick")
-
-
 def with_summary(folder):
     accuracy = {0: 0.2, 1: 0.3, 2: 0.7}
     runs = pd.read_csv(folder / "runs.csv", dtype={"run_id": str})
@@ -70,8 +59,8 @@ def test_provenance_counts_what_differs():
     assert facts["Data, by SHA-256"] == [f"digits (scikit-learn): {runs[0]['data']['fingerprint']}"]
 
 
-def test_claims_are_grouped_and_what_all_rows_share_is_said_once(folder):
-    quicker, cap = summary.by_claim(summary.verdicts(folder))
+def test_claims_are_grouped_and_what_all_rows_share_is_said_once(reported):
+    quicker, cap = summary.by_claim(summary.verdicts(reported))
     assert (quicker.name, quicker.rule) == (
         "quicker than the best fixed rate",
         "reproduced if the whole interval lies below 1",
@@ -84,8 +73,8 @@ def test_claims_are_grouped_and_what_all_rows_share_is_said_once(folder):
     assert one.rule == quicker.rule
 
 
-def test_verdicts_at_a_glance_are_by_what_they_are_about(folder):
-    rows = summary.verdicts(folder)
+def test_verdicts_at_a_glance_are_by_what_they_are_about(reported):
+    rows = summary.verdicts(reported)
     scopes = summary.by_scope([rows[2], *rows])
     assert list(scopes) == [
         *(f"scikit-learn's digits · ResNet-18 · batch size {size}" for size in (256, 64)),
