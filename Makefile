@@ -55,7 +55,7 @@ bench: .venv/ready
 	$(PY) bench/trainer.py
 	$(PY) bench/launchers.py
 	$(PY) bench/options.py
-	$(PY) bench/meter.py
+	$(PY) bench/corridor_meter.py
 
 wandb-sync: .venv/ready
 	find $(STORE) -type d -name 'offline-run-*' | xargs -r .venv/bin/wandb sync --yes $(ARGS)

@@ -14,16 +14,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from clr.cli import door, fail
+from clr.cli import fail, run_main
 from clr.errors import UserError
-from clr.sweep import run_sweep
+from clr.sweeps.plan import run_sweep
 
 
 @hydra.main(config_path="configs", config_name="sweep", version_base="1.3")
 def main(sweep: DictConfig) -> None:
     try:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            raise UserError("a sweep is one process, not one a rank: call sweep.py without torchrun")
+            raise UserError(
+                "a sweep is one process, not one a rank: call sweep.py without torchrun"
+            )
         failed = run_sweep(sweep, instantiate(HydraConfig.get().launcher))
     except Exception as error:
         fail(error)
@@ -34,11 +36,15 @@ def main(sweep: DictConfig) -> None:
 def arguments(given: list[str]) -> list[str]:
     """The command line as Hydra wants it: figure=2,6 is one list, not two jobs, and all train.* are one list too."""
     given = ["dry_run=true" if a == "--dry-run" else a for a in given]
-    rest = [re.sub(r"^figure=([\w,]+)$", r"figure=[\1]", a) for a in given if not a.startswith("train.")]
-    for_train = [a.removeprefix("train.").replace("'", r"\'") for a in given if a.startswith("train.")]
+    rest = [
+        re.sub(r"^figure=([\w,]+)$", r"figure=[\1]", a) for a in given if not a.startswith("train.")
+    ]
+    for_train = [
+        a.removeprefix("train.").replace("'", r"\'") for a in given if a.startswith("train.")
+    ]
     return [*rest, "train=[" + ",".join(f"'{a}'" for a in for_train) + "]"]
 
 
 if __name__ == "__main__":
     sys.argv = [sys.argv[0], *arguments(sys.argv[1:])]
-    door(main)
+    run_main(main)

@@ -11,17 +11,17 @@ from dataclasses import asdict
 import hydra
 from omegaconf import DictConfig
 
-from clr.cli import door, fail
+from clr.cli import fail, run_main
 from clr.config import CONFIGS, TrainConfig, checked, from_dict
 from clr.data import prepare
-from clr.ranks import Ranks, join
-from clr.store import Store
-from clr.trainer import train
+from clr.runs.store import Store
+from clr.training.distributed import Ranks, join
+from clr.training.trainer import train
 
 
 def run(cfg: TrainConfig, ranks: Ranks) -> None:
     done = train(cfg, prepare(cfg.dataset, cfg.data_dir, cfg.loader), ranks)
-    if ranks.leads:
+    if ranks.is_main:
         summary = done["summary"]
         print(
             f"{done['status']}: {summary['steps']} steps, training loss {summary['final_train_loss']:.4g}, "
@@ -36,15 +36,17 @@ def main() -> None:
         @hydra.main(config_path=str(CONFIGS), config_name="train", version_base="1.3")
         def lead(composed: DictConfig) -> None:
             try:
-                with ranks.together():
+                with ranks.propagate_errors():
                     cfg = checked(composed)
-                    prepare(cfg.dataset, cfg.data_dir, cfg.loader)  # before the other ranks look for it
+                    prepare(
+                        cfg.dataset, cfg.data_dir, cfg.loader
+                    )  # before the other ranks look for it
                     ranks.send(json.dumps(asdict(cfg)))
                     run(cfg, ranks)
             except Exception as error:
                 fail(error)
 
-        if ranks.leads:
+        if ranks.is_main:
             lead()
             ranks.send("")
         else:
@@ -54,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

@@ -16,7 +16,7 @@ from time import perf_counter
 
 import torch
 
-from clr.provenance import hardware
+from clr.runs.provenance import hardware
 
 RUNS = 12
 SHORT = ["dataset.train_samples=200", "dataset.test_samples=100", "batch_size=50", "epochs=2"]
@@ -38,9 +38,12 @@ def main() -> None:
         alone = sum(call(f"{store}/alone", f"seed={seed}") for seed in range(RUNS))
         print(f"calls of train.py: {alone:.0f} s", flush=True)
         for n_jobs in (1, 2):
-            warm = call(f"{store}/warm{n_jobs}", "-m", f"seed={seeds}", f"hydra.launcher.n_jobs={n_jobs}")
+            warm = call(
+                f"{store}/warm{n_jobs}", "-m", f"seed={seeds}", f"hydra.launcher.n_jobs={n_jobs}"
+            )
             print(
-                f"{n_jobs} warm worker{'s' * (n_jobs > 1)}: {warm:.0f} s, {alone / warm:.1f} times as fast", flush=True
+                f"{n_jobs} warm worker{'s' * (n_jobs > 1)}: {warm:.0f} s, {alone / warm:.1f} times as fast",
+                flush=True,
             )
 
 

@@ -20,10 +20,10 @@ from torch.nn.functional import cross_entropy
 
 from clr import CLR
 from clr.config import ModelConfig
-from clr.device import pick_device, set_precision
-from clr.models import build_model
-from clr.optimizers import take_step
-from clr.provenance import hardware
+from clr.runs.provenance import hardware
+from clr.training.device import pick_device, set_precision
+from clr.training.models import build_model
+from clr.training.optimizers import take_step
 
 ROUNDS = 5
 
@@ -32,7 +32,14 @@ class Variant:
     """One network in one setting, ready to be timed."""
 
     def __init__(
-        self, name: str, pixels: int, batch: int, device: torch.device, precision: str, layout: str, compiled: bool
+        self,
+        name: str,
+        pixels: int,
+        batch: int,
+        device: torch.device,
+        precision: str,
+        layout: str,
+        compiled: bool,
     ) -> None:
         self.label = f"{name} {pixels} px, {precision}, {layout}{', compiled' if compiled else ''}"
         self._device, self._precision, self._batch = device, precision, batch
@@ -41,7 +48,9 @@ class Variant:
         self._images = torch.randn(batch, 3, pixels, pixels, generator=generator)
         self._images = self._images.to(device, memory_format=memory_format)
         self._labels = torch.randint(10, (batch,), generator=generator).to(device)
-        self._net: nn.Module = build_model(ModelConfig(name), 10, 0).to(device).to(memory_format=memory_format)
+        self._net: nn.Module = (
+            build_model(ModelConfig(name), 10, 0).to(device).to(memory_format=memory_format)
+        )
         self._optimizers = {
             "clr": CLR(self._net.parameters(), max_lr=1e-3),
             "sgd": torch.optim.SGD(self._net.parameters(), lr=1e-3),
@@ -56,7 +65,9 @@ class Variant:
         for key, optimizer in self._optimizers.items():
             start = self._now()
             optimizer.zero_grad()
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+            with torch.autocast(
+                self._device.type, torch.bfloat16, enabled=self._precision == "bf16"
+            ):
                 loss = cross_entropy(self._net(self._images), self._labels)
             loss.backward()
             take_step(optimizer, loss.detach()) if key == "clr" else optimizer.step()
@@ -76,14 +87,21 @@ class Variant:
     @property
     def added(self) -> float:
         """CLR's share of the step over SGD's, from steps that were neighbours."""
-        return median(1 - s / c for c, s in zip(self.seconds["clr"], self.seconds["sgd"], strict=True))
+        return median(
+            1 - s / c for c, s in zip(self.seconds["clr"], self.seconds["sgd"], strict=True)
+        )
 
 
 def main() -> None:
     device = pick_device("auto", 0)
     gpu = device.type == "cuda"
-    print(f"{hardware()}, Python {platform.python_version()}, torch {torch.__version__}, {ROUNDS} rounds")
-    networks = [("resnet18", 32, 1024 if gpu else 256), ("resnet50", 224 if gpu else 64, 128 if gpu else 32)]
+    print(
+        f"{hardware()}, Python {platform.python_version()}, torch {torch.__version__}, {ROUNDS} rounds"
+    )
+    networks = [
+        ("resnet18", 32, 1024 if gpu else 256),
+        ("resnet50", 224 if gpu else 64, 128 if gpu else 32),
+    ]
     precisions = ["fp32", "tf32", "bf16"] if gpu else ["fp32", "bf16"]
     for name, pixels, batch in networks:  # compiling takes minutes on a CPU
         layouts = [("contiguous_format", False), ("channels_last", False), ("channels_last", True)]

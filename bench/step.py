@@ -19,18 +19,22 @@ import torchvision
 from torch.nn.functional import cross_entropy
 
 from clr import CLR
-from clr.provenance import hardware
+from clr.runs.provenance import hardware
 
 ROUNDS = 60
 
 
 def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    print(f"{hardware()}, Python {platform.python_version()}, torch {torch.__version__}, {ROUNDS} interleaved steps")
+    print(
+        f"{hardware()}, Python {platform.python_version()}, torch {torch.__version__}, {ROUNDS} interleaved steps"
+    )
     elsewhere = torch.zeros(32_000_000, device=device)  # 128 MB
     for name in ("resnet18", "resnet50"):
         model = getattr(torchvision.models, name)().to(device)
-        loss = cross_entropy(model(torch.randn(2, 3, 64, 64, device=device)), torch.tensor([0, 1], device=device))
+        loss = cross_entropy(
+            model(torch.randn(2, 3, 64, 64, device=device)), torch.tensor([0, 1], device=device)
+        )
         loss.backward()
         loss = loss.detach()
         sgd = torch.optim.SGD(model.parameters(), lr=1e-9, foreach=True)

@@ -24,9 +24,9 @@ from torch.nn.functional import cross_entropy
 
 from clr.config import TrainConfig, load
 from clr.data import DatasetInfo, Transform, open_loader, prepare
-from clr.models import build_model
-from clr.provenance import hardware
-from clr.trainer import train
+from clr.runs.provenance import hardware
+from clr.training.models import build_model
+from clr.training.trainer import train
 
 ROUNDS, BATCH, EPOCHS = 12, 128, 3
 
@@ -42,8 +42,15 @@ def trainer_seconds(info: DatasetInfo, cfg: TrainConfig) -> float:
 def bare_seconds(info: DatasetInfo, cfg: TrainConfig, n: int, device: torch.device) -> float:
     """Per step, over `n` of them."""
     batch = next(open_loader(info, "train", BATCH, cfg.loader, cfg.workers).epoch())
-    images, labels = Transform(info, 0, False).test(batch.images.to(device)), batch.labels.to(device)
-    model = build_model(cfg.model, len(info.classes), 0).to(device).to(memory_format=torch.channels_last)
+    images, labels = (
+        Transform(info, 0, False).test(batch.images.to(device)),
+        batch.labels.to(device),
+    )
+    model = (
+        build_model(cfg.model, len(info.classes), 0)
+        .to(device)
+        .to(memory_format=torch.channels_last)
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     start = 0.0
     for i in range(n + 1):
@@ -65,11 +72,18 @@ def _now(device: torch.device) -> float:
 
 def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    print(f"{hardware()}, Python {platform.python_version()}, torch {torch.__version__}, batch size {BATCH}")
+    print(
+        f"{hardware()}, Python {platform.python_version()}, torch {torch.__version__}, batch size {BATCH}"
+    )
     for precision in ("fp32", "bf16"):
         times: list[tuple[float, float]] = []
         with tempfile.TemporaryDirectory() as store:
-            fixed = [f"precision={precision}", "optimizer=sgd", "optimizer.lr=0.01", f"store={store}"]
+            fixed = [
+                f"precision={precision}",
+                "optimizer=sgd",
+                "optimizer.lr=0.01",
+                f"store={store}",
+            ]
             for seed in range(ROUNDS + 1):
                 cfg = load([*fixed, f"batch_size={BATCH}", f"epochs={EPOCHS}", f"seed={seed}"])
                 info = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
@@ -78,7 +92,9 @@ def main() -> None:
                 trainer = trainer_seconds(info, cfg)
                 times.append((trainer, first or bare_seconds(info, cfg, n, device)))
         trainer_times, bare_times = np.array(times[1:]).T  # the first is a warm-up
-        found = bootstrap((bare_times, trainer_times), _ratio, paired=True, rng=0).confidence_interval
+        found = bootstrap(
+            (bare_times, trainer_times), _ratio, paired=True, rng=0
+        ).confidence_interval
         print(
             f"{precision}: trainer {BATCH / np.median(trainer_times):.0f} img/s, bare loop "
             f"{BATCH / np.median(bare_times):.0f}, ratio {_ratio(bare_times, trainer_times):.3f} "

@@ -12,15 +12,14 @@ import torch.distributed as dist
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from clr.errors import UserError
-from clr.ranks import RankFailed
-from clr.signals import CONTINUE, Stopped
-from clr.store import Busy
+from clr.errors import CONTINUE, Busy, RankFailed, Stopped, UserError
 
 
-def door(main: Callable[[], None]) -> None:
+def run_main(main: Callable[[], None]) -> None:
     """Run a program's main function, and end by `fail` if it raises."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing several lines
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # makes Hydra raise its errors instead of printing several lines
+    )
     try:
         main()
     except (Exception, KeyboardInterrupt) as error:

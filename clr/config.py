@@ -25,8 +25,12 @@ class DatasetConfig:
 
     name: str = MISSING  # names the converted files and the runs: digits, cifar10, cifar10-5k
     source: str = MISSING  # digits | cifar10 | imagenet | folder
-    path: str | None = None  # where the originals lie (imagenet, folder), or lie or are downloaded to (cifar10)
-    title: str | None = None  # what figures call it; null is the source's own title or, of a folder, the name
+    path: str | None = (
+        None  # where the originals lie (imagenet, folder), or lie or are downloaded to (cifar10)
+    )
+    title: str | None = (
+        None  # what figures call it; null is the source's own title or, of a folder, the name
+    )
     resolution: int = 32  # pixels: training and testing see resolution × resolution
     train_samples: int | None = None  # the first train_samples / classes of each class; null is all
     test_samples: int | None = None
@@ -34,7 +38,9 @@ class DatasetConfig:
     # random_resized: stored as JPEG in their own shape; for training a random part, for testing the centre is resized
     crop: str = "padded"
     crop_padding: int = 4  # padded: by so many zero pixels; 0 is off
-    short_side: int | None = None  # random_resized: images whose shorter side is longer are resized to it and stored
+    short_side: int | None = (
+        None  # random_resized: images whose shorter side is longer are resized to it and stored
+    )
     jpeg_quality: int = 90  # random_resized: 1 to 100
     flip: bool = True  # training images are mirrored with probability 1/2
 
@@ -60,7 +66,9 @@ class CheckpointConfig:
 class DiagnosticsConfig:
     """What is measured beside the training, at a cost but without changing it."""
 
-    every: int | None = None  # the corridor meter (clr.meter) at steps 1, 1 + every, 1 + 2·every, ...; null is off
+    every: int | None = (
+        None  # the corridor meter (clr.training.corridor_meter) at steps 1, 1 + every, 1 + 2·every, ...; null is off
+    )
 
 
 @dataclass
@@ -78,7 +86,9 @@ class TrainConfig:
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    optimizer: dict[str, Any] = field(default_factory=dict)  # `name`, `_target_` and the optimizer's own arguments
+    optimizer: dict[str, Any] = field(
+        default_factory=dict
+    )  # `name`, `_target_` and the optimizer's own arguments
     batch_size: int = MISSING  # of all ranks together
     epochs: int = MISSING
     seed: int = 0
@@ -87,7 +97,9 @@ class TrainConfig:
 
     # Where and how, not what: nothing below changes the numbers, nor enters a run's identity.
     device: str = "auto"  # auto | cpu | cuda
-    device_batch_size: int | None = None  # most images that one device holds at once; null is all of its share
+    device_batch_size: int | None = (
+        None  # most images that one device holds at once; null is all of its share
+    )
     compile: bool = False  # torch.compile
     loader: str = "auto"  # auto: FFCV where it is built, else torch | ffcv | torch
     workers: int = 1  # threads (ffcv) or processes (torch) that load data
@@ -134,7 +146,9 @@ def from_dict(stored: dict[str, Any]) -> TrainConfig:
 
 def load(overrides: Sequence[str] = ()) -> TrainConfig:
     """The config of one run, composed from `configs/` with Hydra overrides such as `batch_size=64`."""
-    inside = GlobalHydra.instance().is_initialized()  # of a door's hydra.main, which has the same search path
+    inside = (
+        GlobalHydra.instance().is_initialized()
+    )  # of a door's hydra.main, which has the same search path
     with nullcontext() if inside else initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return checked(compose("train", overrides=list(overrides)))
 
@@ -144,7 +158,9 @@ def checked(composed: DictConfig) -> TrainConfig:
     try:
         cfg = OmegaConf.to_object(composed)
     except MissingMandatoryValue as error:
-        raise UserError(f"a value is missing: {str(error).splitlines()[0]}; give it as KEY=VALUE") from None
+        raise UserError(
+            f"a value is missing: {str(error).splitlines()[0]}; give it as KEY=VALUE"
+        ) from None
     assert isinstance(cfg, TrainConfig)
     for key, choices in _CHOICES.items():
         if (value := OmegaConf.select(composed, key)) not in choices:
@@ -153,9 +169,13 @@ def checked(composed: DictConfig) -> TrainConfig:
         if (number := OmegaConf.select(composed, key)) is not None and number < least:
             raise UserError(f"{key}={number} is too small: it must be at least {least}")
     if cfg.diagnostics.every is not None and cfg.model.norm == "sync":
-        raise UserError("diagnostics.every needs second derivatives, which model.norm=sync has not; use batch or group")
+        raise UserError(
+            "diagnostics.every needs second derivatives, which model.norm=sync has not; use batch or group"
+        )
     if "/" in cfg.dataset.name:
-        raise UserError(f"dataset.name={cfg.dataset.name} names a folder below data_dir: it must hold no /")
+        raise UserError(
+            f"dataset.name={cfg.dataset.name} names a folder below data_dir: it must hold no /"
+        )
     for key in ("name", "_target_"):
         if not cfg.optimizer.get(key):
             raise UserError(f"the optimizer's config has no {key}; see configs/optimizer/clr.yaml")

@@ -1,35 +1,36 @@
-"""The one exception that a user may see: a line that says what is wrong and how to mend it."""
+"""The exceptions that end a program, and how an exception is summarised in one line."""
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-import torch
+CONTINUE = 75  # exit status of a run that stopped early and is to be started again; EX_TEMPFAIL of sysexits.h
 
 
 class UserError(Exception):
-    """A mistake the user can mend. The doors print it as one line, without a traceback, and exit with status 2."""
+    """A mistake that the user can fix. Entry points print it as one line without a traceback and exit with status 2."""
 
 
-@contextmanager
-def explained(folder: Path, device_batch_size: int) -> Iterator[None]:
-    """Turns a full disk below `folder`, and memory that `device_batch_size` images overflow, into a UserError."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(
-            f"the disk of {folder} is full; what was recorded is safe: make room, and the same command goes on"
-        ) from error
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        # On the CPU torch has no type of its own for it.
-        if type(error) is RuntimeError and "can't allocate memory" not in str(error):
-            raise
-        raise UserError(
-            f"the device has no memory for {device_batch_size} images at once; set device_batch_size to less, which "
-            "changes how a batch is cut, not the batch size"
-        ) from error
+class Stopped(Exception):
+    """The run was asked to stop and has written its checkpoint. Entry points exit with status `CONTINUE`.
+
+    The arguments are a line for the user and, on a rank that received one, the name of the signal.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def signal(self) -> str | None:
+        return self.args[1] if len(self.args) > 1 else None
+
+
+class Busy(Exception):
+    """Another process is training this run; the message says which."""
+
+
+class RankFailed(Exception):
+    """Another rank of this run failed; the message is that rank's own if it could still report one."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of the error's message, or the name of its type if it has no message."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

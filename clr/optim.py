@@ -59,7 +59,9 @@ class CLR(torch.optim.Optimizer):
         if "lr" in param_group:
             raise ValueError("CLR computes its rate: a group takes no lr; use max_lr to bound it")
         if param_group.get("f_star", self.defaults["f_star"]) != self.defaults["f_star"]:
-            raise ValueError("f_star belongs to the loss, not to a group: it must be the same in all groups")
+            raise ValueError(
+                "f_star belongs to the loss, not to a group: it must be the same in all groups"
+            )
         max_lr = param_group.get("max_lr", self.defaults["max_lr"])
         if max_lr is not None and not max_lr >= 0:
             raise ValueError(f"max_lr must be None or at least 0, got {max_lr}")
@@ -67,16 +69,23 @@ class CLR(torch.optim.Optimizer):
         group = self.param_groups[-1]
         for p in group["params"]:
             if p.is_complex() or hasattr(p, "device_mesh"):
-                raise ValueError("CLR takes real, unsharded parameters (no complex ones, no DTensor)")
+                raise ValueError(
+                    "CLR takes real, unsharded parameters (no complex ones, no DTensor)"
+                )
         device = group["params"][0].device if group["params"] else None
         group["lr"] = torch.zeros((), dtype=_rate_dtype(device), device=device)
         group["grad_norm_sq"] = torch.zeros_like(group["lr"])
         # A group that joins late shares the count of the others.
-        group["skipped"] = self.param_groups[0].get("skipped", torch.zeros((), dtype=torch.int64, device=device))
+        group["skipped"] = self.param_groups[0].get(
+            "skipped", torch.zeros((), dtype=torch.int64, device=device)
+        )
 
     @torch.no_grad()
     def step(  # type: ignore[override]
-        self, closure: Callable[[], Tensor | float] | None = None, *, loss: Tensor | float | None = None
+        self,
+        closure: Callable[[], Tensor | float] | None = None,
+        *,
+        loss: Tensor | float | None = None,
     ) -> Tensor | float:
         """Take one step; returns this rank's loss as it was given.
 
@@ -87,7 +96,9 @@ class CLR(torch.optim.Optimizer):
                 (`scaler.step(optimizer, loss=loss.detach())`).
         """
         if (closure is None) == (loss is None):
-            raise ValueError("CLR needs the loss of this step: call step(closure) or step(loss=loss), one of them")
+            raise ValueError(
+                "CLR needs the loss of this step: call step(closure) or step(loss=loss), one of them"
+            )
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
@@ -115,7 +126,9 @@ class CLR(torch.optim.Optimizer):
         dtype = _sum_dtype(device)
         if isinstance(loss, Tensor):
             if loss.numel() != 1:
-                raise ValueError(f"the loss must be one number, got a tensor of shape {tuple(loss.shape)}")
+                raise ValueError(
+                    f"the loss must be one number, got a tensor of shape {tuple(loss.shape)}"
+                )
             energy = loss.detach().reshape(()).to(device, dtype)
         else:
             energy = torch.full((), float(loss), dtype=dtype, device=device)
@@ -153,7 +166,11 @@ def _norm(gs: list[Tensor]) -> Tensor:
     device, dtype = gs[0].device, gs[0].dtype
     # Naming a dtype sends even float32 through a slower kernel: only for half precision.
     wide = None if dtype in (torch.float32, torch.float64) else torch.float32
-    norms = _row_norms(gs, wide) if device.type == "cpu" else torch.stack(torch._foreach_norm(gs, 2, wide))
+    norms = (
+        _row_norms(gs, wide)
+        if device.type == "cpu"
+        else torch.stack(torch._foreach_norm(gs, 2, wide))
+    )
     return torch.linalg.vector_norm(norms, dtype=_sum_dtype(device))
 
 
@@ -171,7 +188,11 @@ def _row_norms(gs: list[Tensor], wide: torch.dtype | None) -> Tensor:
             norms.append(torch.linalg.vector_norm(g.view(-1, _ROW), dim=1, dtype=wide))
             continue
         whole, start = n // _ROW * _ROW, g.storage_offset()
-        norms.append(torch.linalg.vector_norm(g.as_strided((n // _ROW, _ROW), (_ROW, 1), start), dim=1, dtype=wide))
+        norms.append(
+            torch.linalg.vector_norm(
+                g.as_strided((n // _ROW, _ROW), (_ROW, 1), start), dim=1, dtype=wide
+            )
+        )
         if whole < n:
             rest.append(g.as_strided((n - whole,), (1,), start + whole))
     if rest:
@@ -182,7 +203,9 @@ def _row_norms(gs: list[Tensor], wide: torch.dtype | None) -> Tensor:
 
 def _dense(x: Tensor) -> bool:
     """Whether the elements of `x` lie in memory without gaps, in either of the usual orders."""
-    return x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+    return x.is_contiguous() or (
+        x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    )
 
 
 class _Update:
@@ -198,9 +221,13 @@ class _Update:
             if (g := p.grad) is None:
                 continue
             if g.is_sparse:
-                raise RuntimeError("CLR does not support sparse gradients: make the embedding with sparse=False")
+                raise RuntimeError(
+                    "CLR does not support sparse gradients: make the embedding with sparse=False"
+                )
             # The fused kernel walks both memories side by side, so it needs one layout without gaps.
-            alike = (p.is_contiguous() and g.is_contiguous()) or (p.stride() == g.stride() and _dense(p))
+            alike = (p.is_contiguous() and g.is_contiguous()) or (
+                p.stride() == g.stride() and _dense(p)
+            )
             if not alike or p.dtype != g.dtype:
                 self._odd.append((p, g))
                 continue

@@ -1,4 +1,4 @@
-"""SLURM's own variables and commands: the ranks of a step, the states of jobs. Jobs are submitted by clr.cluster."""
+"""SLURM's own variables and commands: the ranks of a step, the states of jobs. Jobs are submitted by clr.sweeps.backends.submitit_jobs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from contextlib import contextmanager
 
 # States that a job does not leave by itself.
 _OVER = {
-    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
     "TIMEOUT",
-}  # fmt: skip
+}
 
 
 def enter_step() -> None:
@@ -23,13 +31,19 @@ def enter_step() -> None:
     if "RANK" in env or "SLURM_STEP_ID" not in env or int(env.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
         return
     hosts = subprocess.run(
-        ["scontrol", "show", "hostnames", env["SLURM_STEP_NODELIST"]], check=True, capture_output=True, text=True
+        ["scontrol", "show", "hostnames", env["SLURM_STEP_NODELIST"]],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.split()
     env["RANK"], env["LOCAL_RANK"] = env["SLURM_PROCID"], env["SLURM_LOCALID"]
     env["WORLD_SIZE"] = env["SLURM_STEP_NUM_TASKS"]
     env.setdefault("MASTER_ADDR", hosts[0])
     # All tasks of the step must name the same port, and steps of other jobs on the node other ones.
-    env.setdefault("MASTER_PORT", str(20000 + (int(env["SLURM_JOB_ID"]) * 16 + int(env["SLURM_STEP_ID"]) % 16) % 20000))
+    env.setdefault(
+        "MASTER_PORT",
+        str(20000 + (int(env["SLURM_JOB_ID"]) * 16 + int(env["SLURM_STEP_ID"]) % 16) % 20000),
+    )
 
 
 def job_states() -> dict[str, str] | None:
@@ -40,8 +54,11 @@ def job_states() -> dict[str, str] | None:
     try:
         told = subprocess.run(
             ["squeue", "--noheader", "--array", "--states=all", "--me", "--format=%i|%T"],
-            check=True, capture_output=True, text=True, timeout=60,
-        ).stdout  # fmt: skip
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     return dict(line.split("|") for line in told.split())

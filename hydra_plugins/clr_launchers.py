@@ -17,7 +17,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 if TYPE_CHECKING:
-    from clr.launch import Backend
+    from clr.sweeps.scheduler import Backend
 
 
 class Launcher(BasicLauncher):
@@ -31,14 +31,20 @@ class Launcher(BasicLauncher):
     def backend(self, store: str) -> Backend:
         """What makes the runs of `store`."""
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            return super().launch(job_overrides, initial_job_idx)  # torchrun's ranks make one run after the other
-        from clr.sweep import run_multirun
+            return super().launch(
+                job_overrides, initial_job_idx
+            )  # torchrun's ranks make one run after the other
+        from clr.sweeps.plan import run_multirun
 
         assert self.hydra_context is not None and self.config is not None
         loader = self.hydra_context.config_loader
-        composed = [loader.load_sweep_config(self.config, list(overrides)) for overrides in job_overrides]
+        composed = [
+            loader.load_sweep_config(self.config, list(overrides)) for overrides in job_overrides
+        ]
         for config in composed:
             OmegaConf.set_struct(config, False)
             del config["hydra"]
@@ -57,11 +63,13 @@ class Workers(Launcher):
     def backend(self, store: str) -> Backend:
         import torch
 
-        from clr.workers import Workers as Pool
+        from clr.sweeps.backends.local import WorkerPool
 
         gpus = torch.cuda.device_count()
         n_jobs = self.n_jobs or max(gpus, 1)
-        return Pool(store, n_jobs, threads=max(1, torch.get_num_threads() // n_jobs), gpus=gpus)
+        return WorkerPool(
+            store, n_jobs, threads=max(1, torch.get_num_threads() // n_jobs), gpus=gpus
+        )
 
 
 class SubmititLocal(Launcher):
@@ -72,7 +80,7 @@ class SubmititLocal(Launcher):
         self.n_jobs, self.parameters = n_jobs, parameters
 
     def backend(self, store: str) -> Backend:
-        from clr.cluster import local_jobs
+        from clr.sweeps.backends.submitit_jobs import local_jobs
 
         return local_jobs(store, self.n_jobs, self.parameters)
 
@@ -80,11 +88,17 @@ class SubmititLocal(Launcher):
 class SubmititSlurm(Launcher):
     """Jobs in SLURM's queue, as one array."""
 
-    def __init__(self, poll_seconds: float, max_requeues: int, retries: int, **parameters: Any) -> None:
+    def __init__(
+        self, poll_seconds: float, max_requeues: int, retries: int, **parameters: Any
+    ) -> None:
         super().__init__(retries)
-        self.poll_seconds, self.max_requeues, self.parameters = poll_seconds, max_requeues, parameters
+        self.poll_seconds, self.max_requeues, self.parameters = (
+            poll_seconds,
+            max_requeues,
+            parameters,
+        )
 
     def backend(self, store: str) -> Backend:
-        from clr.cluster import slurm_jobs
+        from clr.sweeps.backends.submitit_jobs import slurm_jobs
 
         return slurm_jobs(store, self.poll_seconds, self.max_requeues, self.parameters)

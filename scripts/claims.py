@@ -10,19 +10,23 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from verdicts import rules as rules_of
-from verdicts.records import read
-from verdicts.show import markdown, summary, terminal
-from verdicts.table import judge
 
-from clr.cli import door
-from clr.results import write_table
+from clr.analysis.verdicts import rules as rules_of
+from clr.analysis.verdicts.display import markdown, summary, terminal
+from clr.analysis.verdicts.evidence import read
+from clr.analysis.verdicts.table import judge
+from clr.cli import run_main
+from clr.runs.tables import write_table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="a protocol's results, such as results/quick")
-    parser.add_argument("--markdown", action="store_true", help="print the table that the README shows, write nothing")
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="print the table that the README shows, write nothing",
+    )
     arguments = parser.parse_args()
     rules = rules_of.load()
     tables = judge(read(arguments.folder, rules.window_epochs), rules)
@@ -39,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    door(main)
+    run_main(main)

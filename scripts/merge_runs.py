@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from clr.errors import UserError
-from clr.merge import merge
-from clr.store import Busy, Store
+from clr.errors import Busy, UserError
+from clr.runs.merge import merge
+from clr.runs.store import Store
 
 
 def main() -> int:

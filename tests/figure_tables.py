@@ -1,19 +1,17 @@
 """A protocol's tables with numbers that can be worked out by hand, and what a drawing of them shows."""
 
-import importlib
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))  # as Python does for `python scripts/figures.py`
-figures = importlib.import_module("figures")
-tables = importlib.import_module("plots.tables")
+from clr.analysis import tables
+from clr.analysis.figures import draw as figures
+
+ROOT = Path(__file__).resolve().parents[1]
 
 SEEDS, EPOCHS, STEPS_PER_EPOCH = (0, 1, 2), 3, 2
 # Seeds multiply the loss by 1, 2 and 6, so their mean is 3 times that of seed 0, from 1 to 6 times
@@ -32,10 +30,19 @@ MEASURES = ["loss", "learning_rate", "kappa", "turn", "correction", "fall"]
 def measures(rate, seed, step):
     """κ is lowest at step 3, and the fall the farther from 1 the larger the rate."""
     kappa = FACTOR[seed] * (2 + abs(step - 3)) * (1 if rate is None else 10 * rate)
-    return (FACTOR[seed] / step, rate or 0.2, kappa, kappa / 2, kappa / 4, 1 - FACTOR[seed] * (rate or 0.2))
+    return (
+        FACTOR[seed] / step,
+        rate or 0.2,
+        kappa,
+        kappa / 2,
+        kappa / 4,
+        1 - FACTOR[seed] * (rate or 0.2),
+    )
 
 
-def write(folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epochs=EPOCHS, scaled=True):
+def write(
+    folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epochs=EPOCHS, scaled=True
+):
     """A protocol's tables: CLR and a sweep whose rate 1 diverges at step 2 + seed."""
     runs, steps, done, named, meter = [], [], [], [], []
     for batch_size in batch_sizes:
@@ -51,16 +58,23 @@ def write(folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epoc
                     used = FACTOR[seed] * 0.01 * step if rate is None else rate
                     steps.append((run_id, step, (step - 1) // STEPS_PER_EPOCH, value, used))
                 if batch_size == batch_sizes[0]:
-                    meter += [(run_id, step, *measures(rate, seed, step)) for step in range(1, total + 1, 2)]
+                    meter += [
+                        (run_id, step, *measures(rate, seed, step))
+                        for step in range(1, total + 1, 2)
+                    ]
                 if not diverged:
-                    done += [(run_id, epoch, ACCURACY[seed] * epoch / epochs) for epoch in range(1, epochs + 1)]
+                    done += [
+                        (run_id, epoch, ACCURACY[seed] * epoch / epochs)
+                        for epoch in range(1, epochs + 1)
+                    ]
                 last = [row[3] for row in steps if row[0] == run_id and row[2] == epochs - 1]
                 runs.append(
                     {
                         "run_id": run_id,
                         "dataset": "cifar10-5k",
                         "data_label": "CIFAR-10, 5,000 images",
-                        "num_train": STEPS_PER_EPOCH * batch_size + 7,  # 7 are left out of each epoch
+                        "num_train": STEPS_PER_EPOCH * batch_size
+                        + 7,  # 7 are left out of each epoch
                         "model": "resnet18",
                         "optimizer": "clr" if rate is None else "sgd",
                         "learning_rate": rate,
@@ -74,7 +88,7 @@ def write(folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epoc
                     }
                 )
                 headline = batch_size == batch_sizes[0]
-                of_figures = [6, 8, *([2, 4, 7, "meter"] if headline else [])]
+                of_figures = [6, 8, *([2, 4, 7, "corridor_meter"] if headline else [])]
                 if rate is None:
                     of_figures += [3, 9, *([5] if headline else [])]
                 named += [(number, run_id) for number in of_figures]
@@ -84,9 +98,15 @@ def write(folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epoc
     pd.DataFrame(runs).to_csv(folder / "runs.csv", index=False)
     columns = ["run_id", "step", "epoch", "loss", "learning_rate"]
     pd.DataFrame(steps, columns=columns).to_parquet(folder / "steps.parquet")
-    pd.DataFrame(meter, columns=["run_id", "step", *MEASURES]).to_parquet(folder / "meter.parquet")
-    pd.DataFrame(done, columns=["run_id", "epoch", "test_accuracy"]).to_parquet(folder / "epochs.parquet")
-    pd.DataFrame(named, columns=["figure", "run_id"]).to_csv(folder / "figure_runs.csv", index=False)
+    pd.DataFrame(meter, columns=["run_id", "step", *MEASURES]).to_parquet(
+        folder / "corridor_meter.parquet"
+    )
+    pd.DataFrame(done, columns=["run_id", "epoch", "test_accuracy"]).to_parquet(
+        folder / "epochs.parquet"
+    )
+    pd.DataFrame(named, columns=["figure", "run_id"]).to_csv(
+        folder / "figure_runs.csv", index=False
+    )
     return folder
 
 

@@ -73,7 +73,11 @@ def tubes(draw):
     d = draw(st.integers(1, 5))
     along = draw(st.integers(0, d - 1))
     point, theta, c = draw(vectors(d)), draw(vectors(d)), draw(slopes)
-    basis = torch.linalg.qr(torch.stack([draw(vectors(d)) for _ in range(along)], dim=-1)).Q if along else None
+    basis = (
+        torch.linalg.qr(torch.stack([draw(vectors(d)) for _ in range(along)], dim=-1)).Q
+        if along
+        else None
+    )
     directions = tuple(tuple(row) for row in basis.T.tolist()) if along else ()
     away = theta - point
     if along:

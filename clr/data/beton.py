@@ -63,7 +63,9 @@ class Beton:
         self.path = path
         header = np.fromfile(path, HEADER, 1)[0]
         if header["version"] != VERSION or header["num_fields"] != len(FIELDS):
-            raise ValueError(f"{path} is no FFCV file of version {VERSION} with {len(FIELDS)} fields")
+            raise ValueError(
+                f"{path} is no FFCV file of version {VERSION} with {len(FIELDS)} fields"
+            )
         start, n = HEADER.itemsize + len(FIELDS) * FIELD.itemsize, int(header["num_samples"])
         metadata = np.fromfile(path, METADATA, n, offset=start)
         allocations = np.fromfile(path, ALLOCATION, offset=int(header["alloc_table_ptr"]))
@@ -98,13 +100,19 @@ class BetonWriter:
 
     def __init__(self, path: str, n: int, page_size: int) -> None:
         self.page_size = page_size
-        self._start = _up(HEADER.itemsize + len(FIELDS) * FIELD.itemsize + n * METADATA.itemsize, page_size)
-        self._file, self._journal = (os.fdopen(os.open(p, os.O_RDWR | os.O_CREAT, 0o666), "r+b") for p in
-                                     (path, journal(path)))  # fmt: skip
+        self._start = _up(
+            HEADER.itemsize + len(FIELDS) * FIELD.itemsize + n * METADATA.itemsize, page_size
+        )
+        self._file, self._journal = (
+            os.fdopen(os.open(p, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+            for p in (path, journal(path))
+        )
         content = self._journal.read()
         records = np.frombuffer(content, RECORD, len(content) // RECORD.itemsize)
         # After a loss of power the data may be shorter than the journal tells.
-        whole = np.logical_and.accumulate(records["ptr"] + records["size"] <= os.fstat(self._file.fileno()).st_size)
+        whole = np.logical_and.accumulate(
+            records["ptr"] + records["size"] <= os.fstat(self._file.fileno()).st_size
+        )
         self._records = [records[whole]]
         kept = records[whole & (records["label"] >= 0)]
         self._end = int(kept[-1]["ptr"] + kept[-1]["size"]) if len(kept) else self._start

@@ -28,7 +28,14 @@ from rich.progress import Progress, TaskID
 from clr.config import DatasetConfig
 from clr.data.beton import JPG, RAW, RECORD, Beton, BetonWriter, journal, page_size
 from clr.data.images import Images, Unreadable
-from clr.data.info import SPLITS, DatasetInfo, beton_record, read_manifest, verify_betons, write_manifest
+from clr.data.info import (
+    SPLITS,
+    DatasetInfo,
+    beton_record,
+    read_manifest,
+    verify_betons,
+    write_manifest,
+)
 from clr.data.loaders import resolve_loader
 from clr.data.sources import Source, open_source
 from clr.errors import UserError
@@ -41,7 +48,24 @@ JPEGS = 32  # or so many images, where they are stored as JPEG
 JPEG_PAGE = 1 << 23  # bytes, FFCV's default; no photograph of a bounded shorter side is larger
 SLOW = 5000  # a progress bar is shown from this many images on
 # What originals may be, as Pillow names it; the journal holds the position. The last is any other.
-MODES = ("RGB", "L", "CMYK", "RGBA", "P", "1", "LA", "PA", "I", "I;16", "F", "YCbCr", "LAB", "HSV", "RGBX", "other")
+MODES = (
+    "RGB",
+    "L",
+    "CMYK",
+    "RGBA",
+    "P",
+    "1",
+    "LA",
+    "PA",
+    "I",
+    "I;16",
+    "F",
+    "YCbCr",
+    "LAB",
+    "HSV",
+    "RGBX",
+    "other",
+)
 
 
 def prepare(dataset: DatasetConfig, data_dir: str, loader: str) -> DatasetInfo:
@@ -65,12 +89,15 @@ def prepare(dataset: DatasetConfig, data_dir: str, loader: str) -> DatasetInfo:
                     _convert(source, folder, f"{hidden}.partial")
                     info = _find(source, folder)
         except OSError as error:
-            raise UserError(f"cannot write {folder} ({error}); set data_dir to a folder with room") from error
+            raise UserError(
+                f"cannot write {folder} ({error}); set data_dir to a folder with room"
+            ) from error
         assert info is not None
         if info.skipped:
             told = os.path.join(folder, "skipped.txt")
             print(
-                f"{info.label}: {info.skipped} originals cannot be read and are left out, see {told}", file=sys.stderr
+                f"{info.label}: {info.skipped} originals cannot be read and are left out, see {told}",
+                file=sys.stderr,
             )
     return info
 
@@ -114,7 +141,9 @@ def _fill(source: Source, partial: str) -> None:
     splits = {split: source.split(split) for split in SPLITS}
     paths = {split: os.path.join(partial, f"{split}.beton") for split in SPLITS}
     records = {}
-    with Progress(console=Console(stderr=True), disable=sum(map(len, splits.values())) < SLOW) as progress:
+    with Progress(
+        console=Console(stderr=True), disable=sum(map(len, splits.values())) < SLOW
+    ) as progress:
         for split, images in splits.items():
             task = progress.add_task(f"{source.label}: converting {split}", total=len(images))
             records[split] = _write(images, paths[split], progress, task)
@@ -126,9 +155,13 @@ def _fill(source: Source, partial: str) -> None:
                     f"{source.dataset.path}: no image of class {empty} for {split} can be read; mend or delete it"
                 )
     mean, std = _moments(records["train"])
-    skipped = [(split, i) for split in SPLITS for i in np.flatnonzero(records[split]["label"] < 0).tolist()]
+    skipped = [
+        (split, i) for split in SPLITS for i in np.flatnonzero(records[split]["label"] < 0).tolist()
+    ]
     with open(os.path.join(partial, "skipped.txt"), "w") as file:
-        file.writelines(f"{splits[split].items[i]}\t{_reason(splits[split], i)}\n" for split, i in skipped)
+        file.writelines(
+            f"{splits[split].items[i]}\t{_reason(splits[split], i)}\n" for split, i in skipped
+        )
     if not skipped:
         os.remove(os.path.join(partial, "skipped.txt"))
     every = np.concatenate([records[split] for split in SPLITS])
@@ -144,7 +177,9 @@ def _fill(source: Source, partial: str) -> None:
         "std": std,
         "fingerprint": _fingerprint([Beton(paths[split]) for split in SPLITS], source.dataset),
         "skipped": len(skipped),
-        "converted": {mode: int(n) for mode, n in zip(MODES, origins, strict=True) if n and mode != "RGB"},
+        "converted": {
+            mode: int(n) for mode, n in zip(MODES, origins, strict=True) if n and mode != "RGB"
+        },
     }
     betons = {split: beton_record(paths[split]) for split in SPLITS}
     write_manifest(os.path.join(partial, "manifest.json"), facts, betons)
@@ -154,20 +189,32 @@ def _write(images: Images, path: str, progress: Progress, task: TaskID) -> np.nd
     """Writes the images into an FFCV file, or the rest of them into one that was begun; the records of all."""
     dataset = images.dataset
     raw = 3 * dataset.resolution**2
-    each, page = (JPEGS, JPEG_PAGE) if dataset.crop == "random_resized" else (max(1, CHUNK // raw), page_size(raw))
+    each, page = (
+        (JPEGS, JPEG_PAGE)
+        if dataset.crop == "random_resized"
+        else (max(1, CHUNK // raw), page_size(raw))
+    )
     with closing(BetonWriter(path, len(images), page)) as writer:
         done = writer.done
         progress.advance(task, done)
-        chunks = [range(start, min(start + each, len(images))) for start in range(done, len(images), each)]
+        chunks = [
+            range(start, min(start + each, len(images))) for start in range(done, len(images), each)
+        ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for encoded in _in_order(pool, lambda chunk: [_encode_or_skip(images, i) for i in chunk], chunks):
-                writer.append(np.concatenate([record for record, _ in encoded]), [data for _, data in encoded])
+            for encoded in _in_order(
+                pool, lambda chunk: [_encode_or_skip(images, i) for i in chunk], chunks
+            ):
+                writer.append(
+                    np.concatenate([record for record, _ in encoded]), [data for _, data in encoded]
+                )
                 progress.advance(task, len(encoded))
         writer.finish()
         return writer.records
 
 
-def _in_order(pool: ThreadPoolExecutor, function: Callable[[range], T], chunks: list[range]) -> Iterator[T]:
+def _in_order(
+    pool: ThreadPoolExecutor, function: Callable[[range], T], chunks: list[range]
+) -> Iterator[T]:
     """The function's values for all chunks in their order; only a few are ahead of the one that is asked for."""
     todo, running = iter(chunks), list[Future[T]]()
     try:
@@ -222,7 +269,9 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
     except (OSError, ValueError) as error:  # a side is longer than a JPEG may have
         raise Unreadable(f"cannot be stored as JPEG ({error})") from None
     if len(data := file.getvalue()) > JPEG_PAGE:
-        raise Unreadable(f"has {len(data)} bytes as JPEG, more than {JPEG_PAGE}; dataset.short_side makes it smaller")
+        raise Unreadable(
+            f"has {len(data)} bytes as JPEG, more than {JPEG_PAGE}; dataset.short_side makes it smaller"
+        )
     return data
 
 

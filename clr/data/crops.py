@@ -16,7 +16,9 @@ TRIES = 10
 CENTRE = 0.875  # a test crop's side over the image's shorter side
 
 
-def random_boxes(seed: int, epoch: int, ids: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
+def random_boxes(
+    seed: int, epoch: int, ids: np.ndarray, heights: np.ndarray, widths: np.ndarray
+) -> np.ndarray:
     """Training crops of samples `ids` (n,), whose images have `heights` and `widths` (n,).
 
     Area and shape are drawn until the crop fits into the image, ten times at most; then it is the largest central
@@ -31,13 +33,18 @@ def random_boxes(seed: int, epoch: int, ids: np.ndarray, heights: np.ndarray, wi
         u, v = _halves(draw(seed, epoch, Purpose.CROP, ids[left] * TRIES + attempt))
         area = heights[left] * widths[left] * (SCALE[0] + (SCALE[1] - SCALE[0]) * (u / 2**32))
         ratio = np.exp(low + (high - low) * (v / 2**32))
-        wide, tall = np.rint(np.sqrt(area * ratio)).astype(np.int64), np.rint(np.sqrt(area / ratio)).astype(np.int64)
+        wide, tall = (
+            np.rint(np.sqrt(area * ratio)).astype(np.int64),
+            np.rint(np.sqrt(area / ratio)).astype(np.int64),
+        )
         fits = (wide > 0) & (wide <= widths[left]) & (tall > 0) & (tall <= heights[left])
         now = left[fits]
         h[now], w[now] = tall[fits], wide[fits]
         # Where among the places that the crop may have, uniform.
         y[now], x[now] = (
-            (place[now] * (size[now] - crop[now] + 1).astype(np.uint64) >> np.uint64(32)).astype(np.int64)
+            (place[now] * (size[now] - crop[now] + 1).astype(np.uint64) >> np.uint64(32)).astype(
+                np.int64
+            )
             for place, size, crop in zip(places, (heights, widths), (h, w), strict=True)
         )
         left = left[~fits]

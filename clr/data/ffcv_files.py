@@ -47,8 +47,14 @@ Compiler.set_num_threads = _set_num_threads
 # FFCV's own decoding of JPEG trades accuracy for speed (its fast DCT). Through the same library, libturbojpeg, but with
 # the accurate one, the pixels are those that Pillow decodes.
 _ACCURATE = 4096
-_library = ctypes.CDLL(ffcv._libffcv.__file__)  # which finds the symbols of what it is linked to as well
-_jpeg_open, _jpeg_close, _jpeg_read = _library.tjInitDecompress, _library.tjDestroy, _library.tjDecompress2
+_library = ctypes.CDLL(
+    ffcv._libffcv.__file__
+)  # which finds the symbols of what it is linked to as well
+_jpeg_open, _jpeg_close, _jpeg_read = (
+    _library.tjInitDecompress,
+    _library.tjDestroy,
+    _library.tjDecompress2,
+)
 _pointer, _number = ctypes.c_uint64, ctypes.c_int32
 _jpeg_open.argtypes, _jpeg_open.restype = [], _pointer
 _jpeg_close.argtypes, _jpeg_close.restype = [_pointer], _number
@@ -57,10 +63,14 @@ _jpeg_read.restype = _number
 
 # FFCV hands the metadata to the compiled decoder anew with each batch. numba would freeze any other array that the
 # decoder sees at what it holds when it is compiled, so the crops of an epoch come in as columns of the metadata.
-_CROPPED = np.dtype([*IMAGE.descr, *((name, "<i4") for name in ("y", "x", "h", "w")), ("damaged", "<u1")])
+_CROPPED = np.dtype(
+    [*IMAGE.descr, *((name, "<i4") for name in ("y", "x", "h", "w")), ("damaged", "<u1")]
+)
 
 
-class _CropDecoder(SimpleRGBImageDecoder):  # a subclass, since FFCV takes anything else for what follows a decoder
+class _CropDecoder(
+    SimpleRGBImageDecoder
+):  # a subclass, since FFCV takes anything else for what follows a decoder
     """Decodes JPEG, cuts the box that the metadata holds and resizes it to resolution × resolution."""
 
     def __init__(self, resolution: int) -> None:
@@ -69,7 +79,9 @@ class _CropDecoder(SimpleRGBImageDecoder):  # a subclass, since FFCV takes anyth
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, AllocationQuery]:
         shape, dtype = (self.resolution, self.resolution, 3), np.dtype("<u1")
-        return replace(previous_state, jit_mode=True, shape=shape, dtype=dtype), AllocationQuery(shape, dtype)
+        return replace(previous_state, jit_mode=True, shape=shape, dtype=dtype), AllocationQuery(
+            shape, dtype
+        )
 
     def generate_code(self) -> Callable:
         read, numbers = self.memory_read, Compiler.get_iterator()
@@ -85,12 +97,22 @@ class _CropDecoder(SimpleRGBImageDecoder):  # a subclass, since FFCV takes anyth
                 image = np.empty((height, width, 3), np.uint8)
                 handle = jpeg_open()
                 status = jpeg_read(
-                    handle, data.ctypes.data, data.size, image.ctypes.data, width, width * 3, height, 0, _ACCURATE
+                    handle,
+                    data.ctypes.data,
+                    data.size,
+                    image.ctypes.data,
+                    width,
+                    width * 3,
+                    height,
+                    0,
+                    _ACCURATE,
                 )
                 jpeg_close(handle)
                 if status != 0:
                     field["damaged"] = 1
-                crop_and_resize(image, field["y"], field["x"], field["h"], field["w"], destination[i])
+                crop_and_resize(
+                    image, field["y"], field["x"], field["h"], field["w"], destination[i]
+                )
             return destination[: len(batch_indices)]
 
         decode.is_parallel = True  # type: ignore[attr-defined]
@@ -170,9 +192,15 @@ def read_beton(
         place = 0
         while (batch := _next(iterator)) is not None:
             _, (images, labels) = batch
-            damaged = metadata["f0"]["damaged"][place : place + len(labels)] if boxes is not None else np.zeros(1)
+            damaged = (
+                metadata["f0"]["damaged"][place : place + len(labels)]
+                if boxes is not None
+                else np.zeros(1)
+            )
             if damaged.any():
-                raise RuntimeError(f"{path} is damaged: sample {ids[place + int(damaged.argmax())]} cannot be decoded")
+                raise RuntimeError(
+                    f"{path} is damaged: sample {ids[place + int(damaged.argmax())]} cannot be decoded"
+                )
             place += len(labels)
             yield torch.from_numpy(images).clone(), torch.from_numpy(labels).flatten().clone()
     finally:
@@ -197,7 +225,9 @@ def _next(iterator: EpochIterator) -> Any:
             return iterator.output_queue.get(timeout=1)
         except Empty:
             if not iterator.is_alive() and iterator.output_queue.empty():
-                raise RuntimeError("FFCV's loading thread died; its own error is printed above") from None
+                raise RuntimeError(
+                    "FFCV's loading thread died; its own error is printed above"
+                ) from None
 
 
 def _close(iterator: EpochIterator) -> None:

@@ -45,7 +45,9 @@ class Images:
             with open(item, "rb") as file:
                 content = io.BytesIO(file.read())
         except OSError as error:
-            raise UserError(f"{item} cannot be read ({error.strerror}); mend that and go on") from None
+            raise UserError(
+                f"{item} cannot be read ({error.strerror}); mend that and go on"
+            ) from None
         try:
             with Image.open(content) as image:
                 return self._resized(image.convert("RGB")), image.mode
@@ -63,5 +65,8 @@ class Images:
             shorter, to = min(image.size), self.dataset.short_side
             if to is None or shorter <= to:
                 return image
-            size = (image.width * to // shorter, image.height * to // shorter)  # rounded as torchvision's Resize does
+            size = (
+                image.width * to // shorter,
+                image.height * to // shorter,
+            )  # rounded as torchvision's Resize does
         return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)

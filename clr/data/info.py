@@ -26,7 +26,9 @@ class DatasetInfo:
     resolution: int  # batches have images of resolution × resolution pixels
     mean: tuple[float, ...]  # of each channel (RGB) over the training images, pixels in [0, 1]
     std: tuple[float, ...]
-    fingerprint: str  # sha256 of all pixels and labels; of the JPEG files instead where such are stored
+    fingerprint: (
+        str  # sha256 of all pixels and labels; of the JPEG files instead where such are stored
+    )
     folder: str  # data_dir/<name>-<key>
     config: DatasetConfig  # what it was made from
     skipped: int = 0  # originals that could not be read; skipped.txt in the folder names them
@@ -81,7 +83,9 @@ def read_manifest(folder: str, config: DatasetConfig) -> tuple[DatasetInfo, dict
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete the folder {folder} to convert again") from None
+        raise UserError(
+            f"{path} is damaged ({error}); delete the folder {folder} to convert again"
+        ) from None
     betons = content.pop("betons")
     lists: dict[str, Any] = {key: tuple(content.pop(key)) for key in ("classes", "mean", "std")}
     return DatasetInfo(**content, **lists, folder=folder, config=config), betons

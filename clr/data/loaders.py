@@ -34,7 +34,9 @@ def _ffcv_problem() -> str | None:
     """Why FFCV cannot be imported; None if it can."""
     try:
         import clr.data.ffcv_files  # noqa: F401
-    except Exception as error:  # a half-built FFCV, or one built for other libraries, fails in many ways
+    except (
+        Exception
+    ) as error:  # a half-built FFCV, or one built for other libraries, fails in many ways
         return f"{type(error).__name__}: {error}"
     return None
 
@@ -88,7 +90,9 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
         y, x, h, w = box.tolist()
         with Image.open(io.BytesIO(data)) as image:
             # Columns first, then rows, as clr.data.resize does; Pillow's own order varies with versions and sizes.
-            narrow = image.crop((x, y, x + w, y + h)).resize((self.shape[1], h), Image.Resampling.BILINEAR)
+            narrow = image.crop((x, y, x + w, y + h)).resize(
+                (self.shape[1], h), Image.Resampling.BILINEAR
+            )
             return narrow.resize((self.shape[1], self.shape[0]), Image.Resampling.BILINEAR)
 
 
@@ -117,7 +121,9 @@ class BatchLoader:
         self._beton = Beton(info.beton(split))
         if split == "train":
             if batch_size % (ranks * accumulate):
-                raise ValueError(f"batch_size={batch_size} is no multiple of {ranks} ranks × {accumulate} parts")
+                raise ValueError(
+                    f"batch_size={batch_size} is no multiple of {ranks} ranks × {accumulate} parts"
+                )
             self.steps_per_epoch = info.num_train // batch_size
             self._step, self._part = batch_size, batch_size // (ranks * accumulate)
         else:
@@ -135,7 +141,9 @@ class BatchLoader:
         best closed (contextlib.closing); being garbage-collected closes it as well.
         """
         if self._split == "train":
-            steps = permutation(seed, epoch, self._info.num_train)[: self.steps_per_epoch * self._step]
+            steps = permutation(seed, epoch, self._info.num_train)[
+                : self.steps_per_epoch * self._step
+            ]
             shares = steps.reshape(self.steps_per_epoch, self._ranks, -1)[start:, self._rank]
             ids = shares.reshape(-1)
         else:
@@ -164,7 +172,11 @@ class BatchLoader:
     def _read_torch(
         self, ids: np.ndarray, boxes: np.ndarray | None, chunks: list[np.ndarray]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        cuts = np.split(boxes, range(self._part, len(ids), self._part)) if boxes is not None else [None] * len(chunks)
+        cuts = (
+            np.split(boxes, range(self._part, len(ids), self._part))
+            if boxes is not None
+            else [None] * len(chunks)
+        )
         loader = DataLoader(
             _Batches(self._beton, self._info.resolution),
             batch_size=None,
@@ -202,4 +214,6 @@ def open_loader(
         raise UserError(
             f"batch_size={batch_size}, but {info.label} has only {info.num_train} training images; use a smaller one"
         )
-    return BatchLoader(info, split, batch_size, resolve_loader(loader), workers, rank, ranks, accumulate)
+    return BatchLoader(
+        info, split, batch_size, resolve_loader(loader), workers, rank, ranks, accumulate
+    )

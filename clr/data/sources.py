@@ -45,7 +45,12 @@ class Source(ABC):
     def identity(self) -> list[Any]:
         """All that decides what the converted files hold, in JSON's types."""
         d = self.dataset
-        stored = [d.crop, d.resolution, d.short_side, d.jpeg_quality if d.crop == "random_resized" else None]
+        stored = [
+            d.crop,
+            d.resolution,
+            d.short_side,
+            d.jpeg_quality if d.crop == "random_resized" else None,
+        ]
         # Another Pillow may decode and resize to slightly other pixels.
         return [self.kind, self.stamp(), PIL.__version__, stored, d.train_samples, d.test_samples]
 
@@ -58,14 +63,18 @@ class Source(ABC):
             return Images(items, labels, self.dataset)
         each, rest = divmod(n, len(self.classes))
         if rest or each < 1:
-            raise UserError(f"{key}={n} is not a multiple of the number of classes, {len(self.classes)}")
+            raise UserError(
+                f"{key}={n} is not a multiple of the number of classes, {len(self.classes)}"
+            )
         fewest = np.bincount(labels, minlength=len(self.classes)).min()
         if each > fewest:
             raise UserError(
                 f"{key}={n} needs {each} images of each class, but one has only {fewest}; "
                 f"use at most {fewest * len(self.classes)}"
             )
-        kept = np.sort(np.concatenate([np.flatnonzero(labels == c)[:each] for c in range(len(self.classes))]))
+        kept = np.sort(
+            np.concatenate([np.flatnonzero(labels == c)[:each] for c in range(len(self.classes))])
+        )
         chosen = items[kept] if isinstance(items, np.ndarray) else [items[i] for i in kept]
         return Images(chosen, labels[kept], self.dataset)
 
@@ -111,8 +120,12 @@ class CifarBatches(Source):
             return CIFAR10(self.path, train=split == "train")
         except (RuntimeError, OSError, ValueError, KeyError, EOFError) as error:
             folder = os.path.join(self.path, self.folder)
-            reason = str(error).split(".")[0]  # the rest is torchvision's advice on its own arguments
-            raise UserError(f"{folder} is incomplete or damaged ({reason}); delete it to download it again") from None
+            reason = str(error).split(".")[
+                0
+            ]  # the rest is torchvision's advice on its own arguments
+            raise UserError(
+                f"{folder} is incomplete or damaged ({reason}); delete it to download it again"
+            ) from None
 
     @cached_property
     def classes(self) -> list[str]:
@@ -141,7 +154,9 @@ class Folder(Source):
         train, test = (set(self._files[split]) for split in SPLITS)
         if train != test:
             odd = ", ".join(sorted(train ^ test))
-            raise UserError(f"{path}: {self._both} must have the same classes; only one of them has {odd}")
+            raise UserError(
+                f"{path}: {self._both} must have the same classes; only one of them has {odd}"
+            )
         if len(train) < 2:
             raise UserError(f"{path} has only the class {train.pop()}; there must be two at least")
 
@@ -155,14 +170,24 @@ class Folder(Source):
         if not os.path.isdir(root):
             needed = " and ".join(f"{folder}/CLASS/*" for folder in self.folders.values())
             raise UserError(f"{root} is not a folder; dataset.path must hold {needed}")
-        names = sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith("."))
+        names = sorted(
+            e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")
+        )
         if not names:
-            raise UserError(f"{root} has no classes; put the images of each class into a folder in it")
+            raise UserError(
+                f"{root} has no classes; put the images of each class into a folder in it"
+            )
         listing = {}
         for name in names:
-            files = [e for e in os.scandir(os.path.join(root, name)) if e.is_file() and not e.name.startswith(".")]
+            files = [
+                e
+                for e in os.scandir(os.path.join(root, name))
+                if e.is_file() and not e.name.startswith(".")
+            ]
             if not files:
-                raise UserError(f"{os.path.join(root, name)} has no images; add some, or delete it in {self._both}")
+                raise UserError(
+                    f"{os.path.join(root, name)} has no images; add some, or delete it in {self._both}"
+                )
             listing[name] = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in files)
         return listing
 
@@ -173,7 +198,12 @@ class Folder(Source):
     @property
     def jpeg(self) -> bool:
         """Whether all files are JPEG by name."""
-        names = (name for listing in self._files.values() for files in listing.values() for name, _, _ in files)
+        names = (
+            name
+            for listing in self._files.values()
+            for files in listing.values()
+            for name, _, _ in files
+        )
         return all(name.lower().endswith((".jpg", ".jpeg")) for name in names)
 
     def stamp(self) -> Any:
@@ -182,7 +212,9 @@ class Folder(Source):
     def read(self, split: str) -> tuple[list[str], np.ndarray]:
         listing = self._files[split]
         root = os.path.join(self.path, self.folders[split])
-        paths = [os.path.join(root, c, name) for c, files in listing.items() for name, _, _ in files]
+        paths = [
+            os.path.join(root, c, name) for c, files in listing.items() for name, _, _ in files
+        ]
         counts = [len(files) for files in listing.values()]
         return paths, np.repeat(np.arange(len(listing)), counts).astype(np.int64)
 
@@ -197,24 +229,36 @@ class ImageNet(Folder):
 def open_source(dataset: DatasetConfig) -> Source:
     """The source that the configuration names; downloads CIFAR-10 where it is missing. UserError as classes above."""
     if dataset.crop == "padded" and dataset.short_side is not None:
-        raise UserError("dataset.short_side is for dataset.crop=random_resized alone; use dataset.short_side=null")
+        raise UserError(
+            "dataset.short_side is for dataset.crop=random_resized alone; use dataset.short_side=null"
+        )
     if dataset.short_side is not None and dataset.short_side < 1:
-        raise UserError(f"dataset.short_side={dataset.short_side} is too small: it must be at least 1, or null")
+        raise UserError(
+            f"dataset.short_side={dataset.short_side} is too small: it must be at least 1, or null"
+        )
     if not 1 <= dataset.jpeg_quality <= 100:
-        raise UserError(f"dataset.jpeg_quality={dataset.jpeg_quality} is out of bounds; use 1 to 100, such as 90")
+        raise UserError(
+            f"dataset.jpeg_quality={dataset.jpeg_quality} is out of bounds; use 1 to 100, such as 90"
+        )
     if dataset.source == "digits":
         return Digits(dataset)
     if dataset.source == "imagenet":
         if dataset.path is None:
-            raise UserError("dataset.path is missing; give the folder that holds train/WNID/* and val/WNID/*")
+            raise UserError(
+                "dataset.path is missing; give the folder that holds train/WNID/* and val/WNID/*"
+            )
         return ImageNet(dataset, dataset.path)
     if dataset.source == "folder":
         if dataset.path is None:
-            raise UserError("dataset.path is missing; give the folder that holds train/CLASS/* and test/CLASS/*")
+            raise UserError(
+                "dataset.path is missing; give the folder that holds train/CLASS/* and test/CLASS/*"
+            )
         return Folder(dataset, dataset.path)
     if dataset.source == "cifar10":
         return _open_cifar10(dataset, dataset.path or os.path.join("data", "cifar10"))
-    raise UserError(f"dataset.source={dataset.source} is unknown; use digits, cifar10, imagenet or folder")
+    raise UserError(
+        f"dataset.source={dataset.source} is unknown; use digits, cifar10, imagenet or folder"
+    )
 
 
 def _open_cifar10(dataset: DatasetConfig, path: str) -> Source:
@@ -224,7 +268,9 @@ def _open_cifar10(dataset: DatasetConfig, path: str) -> Source:
     if os.path.isdir(os.path.join(path, "train")):
         folder = Folder(dataset, path)
         folder.kind, folder.title = (
-            ("cifar10-jpeg", "CIFAR-10 (JPEG copy)") if folder.jpeg else ("cifar10-folder", "CIFAR-10 (image folder)")
+            ("cifar10-jpeg", "CIFAR-10 (JPEG copy)")
+            if folder.jpeg
+            else ("cifar10-folder", "CIFAR-10 (image folder)")
         )
         return folder
     from torchvision.datasets import CIFAR10

@@ -37,11 +37,15 @@ class Transform:
 
     def test(self, images: Tensor) -> Tensor:
         """Normalisation only."""
-        x = images.permute(0, 3, 1, 2).to(torch.float32)  # keeps the memory as it lies, which is channels_last
+        x = images.permute(0, 3, 1, 2).to(
+            torch.float32
+        )  # keeps the memory as it lies, which is channels_last
         self._scale, self._shift = self._scale.to(x.device), self._shift.to(x.device)  # moved once
         return x.mul_(self._scale).add_(self._shift)
 
-    def draws(self, ids: Tensor, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def draws(
+        self, ids: Tensor, seed: int, epoch: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each sample: the crop's dy and dx in 0..2·crop_padding, and whether it is mirrored (0 or 1), as int64."""
         bits = draw(seed, epoch, Purpose.AUGMENT, ids.numpy())
         offsets, low = np.uint64(2 * self.crop_padding + 1), np.uint64(0xFFFFFF)
@@ -51,13 +55,17 @@ class Transform:
         mirrored = (bits >> np.uint64(63)) * np.uint64(self.flip)
         return dy.astype(np.int64), dx.astype(np.int64), mirrored.astype(np.int64)
 
-    def _augment(self, images: Tensor, dy: np.ndarray, dx: np.ndarray, mirrored: np.ndarray) -> Tensor:
+    def _augment(
+        self, images: Tensor, dy: np.ndarray, dx: np.ndarray, mirrored: np.ndarray
+    ) -> Tensor:
         """Crops and mirrors by one gather of whole pixels; uint8 (B, H, W, 3) as `images`."""
         b, h, w, _ = images.shape
         padded = F.pad(images, (0, 0, *[self.crop_padding] * 4))
         rows = dy[:, None] + np.arange(h)
         columns = np.where(mirrored[:, None], np.arange(w)[::-1], np.arange(w)) + dx[:, None]
         # Small index vectors cross to the device; the large index is made there.
-        first = torch.from_numpy((np.arange(b)[:, None] * padded.shape[1] + rows) * padded.shape[2]).to(images.device)
+        first = torch.from_numpy(
+            (np.arange(b)[:, None] * padded.shape[1] + rows) * padded.shape[2]
+        ).to(images.device)
         index = first[:, :, None] + torch.from_numpy(columns).to(images.device)[:, None, :]
         return padded.view(-1, 3).index_select(0, index.view(-1)).view(b, h, w, 3)

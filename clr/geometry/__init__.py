@@ -10,7 +10,19 @@ from clr.geometry.curves import Ellipse, Parabola, Sine
 from clr.geometry.derivatives import derivatives, gradient, hvp
 from clr.geometry.flow import gradient_flow, modified_loss
 from clr.geometry.measures import at, fall, measures
-from clr.geometry.surfaces import Bowl, Plane, Power, Product, Rastrigin, Ring, Rosenbrock, Ruled, Strips, Surface, Tube
+from clr.geometry.surfaces import (
+    Bowl,
+    Plane,
+    Power,
+    Product,
+    Rastrigin,
+    Ring,
+    Rosenbrock,
+    Ruled,
+    Strips,
+    Surface,
+    Tube,
+)
 
 __all__ = [
     "Bowl",

@@ -117,4 +117,6 @@ class Parabola(Curve):
         return torch.stack([torch.zeros_like(s), torch.ones_like(s)], dim=-1)
 
     def candidates(self, theta: Tensor) -> Tensor:
-        return theta[..., :1] * torch.linspace(0, 1, 129).to(theta)  # below the parabola it lies between 0 and x
+        return theta[..., :1] * torch.linspace(0, 1, 129).to(
+            theta
+        )  # below the parabola it lies between 0 and x

@@ -30,7 +30,9 @@ def hvp(loss: Tensor, params: Sequence[Tensor], vector: Sequence[Tensor]) -> lis
     return list(torch.autograd.grad(gs, params, vs, retain_graph=True, materialize_grads=True))
 
 
-def gradient(surface: Callable[[Tensor], Tensor], theta: Tensor, create_graph: bool = False) -> Tensor:
+def gradient(
+    surface: Callable[[Tensor], Tensor], theta: Tensor, create_graph: bool = False
+) -> Tensor:
     """∇E at each of the points θ, of their shape (..., d). With `create_graph` it can be differentiated by θ."""
     if not create_graph:
         theta = theta.detach().requires_grad_()
@@ -39,7 +41,9 @@ def gradient(surface: Callable[[Tensor], Tensor], theta: Tensor, create_graph: b
     return g
 
 
-def derivatives(surface: Callable[[Tensor], Tensor], theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def derivatives(
+    surface: Callable[[Tensor], Tensor], theta: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """E, shape (...), g and H g, both of shape (..., d), at each of the points θ, shape (..., d)."""
     theta = theta.detach().requires_grad_()
     energy = surface(theta)

@@ -39,7 +39,9 @@ def gradient_flow(surface: Surface, start: Tensor, times: Sequence[float] | np.n
             raise RuntimeError(f"{failed}: it seems to end at t = {time:g}")
         return -gradient(surface, torch.from_numpy(theta)).numpy()
 
-    found = solve_ivp(velocity, span, start.double().numpy(), "DOP853", t_eval=times, rtol=RTOL, atol=ATOL)
+    found = solve_ivp(
+        velocity, span, start.double().numpy(), "DOP853", t_eval=times, rtol=RTOL, atol=ATOL
+    )
     if not found.success:
         raise RuntimeError(f"{failed}: {found.message}")
     return torch.from_numpy(found.y.T.copy())
@@ -53,6 +55,8 @@ def modified_loss(surface: Surface, rate: float) -> Surface:
     """
 
     def loss(theta: Tensor) -> Tensor:
-        return surface(theta) + rate / 4 * gradient(surface, theta, create_graph=True).square().sum(-1)
+        return surface(theta) + rate / 4 * gradient(surface, theta, create_graph=True).square().sum(
+            -1
+        )
 
     return loss

@@ -10,7 +10,9 @@ from clr.geometry.flow import gradient_flow
 from clr.geometry.surfaces import Surface
 
 
-def measures(loss: Tensor, after: Tensor, grad_norm: Tensor, hg_norm: Tensor, rate: Tensor) -> dict[str, Tensor]:
+def measures(
+    loss: Tensor, after: Tensor, grad_norm: Tensor, hg_norm: Tensor, rate: Tensor
+) -> dict[str, Tensor]:
     """The corridor measures from what a step knows: all 0 in a corridor, as far as the step stays inside.
 
         hg_norm           ‖Hg‖, the speed at which the gradient changes along the flow (Lemma 2.8)
@@ -45,6 +47,10 @@ def at(surface: Surface, theta: Tensor, rate: float) -> dict[str, float]:
     energy, g, hg = derivatives(surface, theta)
     stepped = theta - rate * g
     norm = torch.linalg.vector_norm(g)
-    found = measures(energy, surface(stepped), norm, torch.linalg.vector_norm(hg), theta.new_tensor(rate))
-    found["drift"] = torch.linalg.vector_norm(stepped - gradient_flow(surface, theta, [rate])[0]) / (rate * norm)
+    found = measures(
+        energy, surface(stepped), norm, torch.linalg.vector_norm(hg), theta.new_tensor(rate)
+    )
+    found["drift"] = torch.linalg.vector_norm(
+        stepped - gradient_flow(surface, theta, [rate])[0]
+    ) / (rate * norm)
     return {name: float(value) for name, value in found.items()}

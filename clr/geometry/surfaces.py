@@ -87,7 +87,9 @@ class Ring:
 
     def __call__(self, theta: Tensor) -> Tensor:
         off = torch.linalg.vector_norm(theta[..., : self.k], dim=-1, keepdim=True) - self.radius
-        return self.c * torch.linalg.vector_norm(torch.cat([off, theta[..., self.k :]], dim=-1), dim=-1)
+        return self.c * torch.linalg.vector_norm(
+            torch.cat([off, theta[..., self.k :]], dim=-1), dim=-1
+        )
 
     @property
     def zero(self) -> Tensor:
@@ -107,7 +109,9 @@ class Ruled:
     curve: Curve
 
     def __call__(self, theta: Tensor) -> Tensor:
-        return self.c * torch.linalg.vector_norm(theta - self.curve.point(self.curve.nearest(theta)), dim=-1)
+        return self.c * torch.linalg.vector_norm(
+            theta - self.curve.point(self.curve.nearest(theta)), dim=-1
+        )
 
     def over(self, s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """θ, shape (..., 2), and E, shape (...), at the parameters s and u of one shape; u < 0 is the other side."""
@@ -156,7 +160,9 @@ class Strips:
         corners = [start]
         while (energy := float(self(corners[-1]))) > 1e-12:
             x = float(corners[-1][0])
-            i = min(max(math.ceil(x) - 1, 0), len(self.c) - 1)  # on a crease the strip to its left is ahead
+            i = min(
+                max(math.ceil(x) - 1, 0), len(self.c) - 1
+            )  # on a crease the strip to its left is ahead
             q = self.across[i]
             time = energy / self.c[i] ** 2
             if i > 0:

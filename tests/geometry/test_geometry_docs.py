@@ -1,0 +1,44 @@
+"""docs/geometry.md: its pictures and the tests that it names are there, and its example runs."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "geometry.md"
+LINKS = re.findall(r"\[([^]]+)\]\(([^)]+)\)", PAGE.read_text())
+
+
+def test_every_link_leads_somewhere_and_every_named_test_exists():
+    named = [name for name, _ in LINKS if name.startswith("test_")]
+    assert len(named) > 20 and len(named) == len(set(named))
+    for name, target in LINKS:
+        file = PAGE.parent / target
+        assert file.is_file(), target
+        if name.startswith("test_"):
+            functions = [
+                node.name
+                for node in ast.parse(file.read_text()).body
+                if isinstance(node, ast.FunctionDef)
+            ]
+            assert name in functions, name
+
+
+def test_every_statement_names_its_test():
+    statements = (
+        PAGE.read_text()
+        .split("## Statements and proofs")[1]
+        .split("## Paths")[0]
+        .split("\n\n**")[1:]
+    )
+    assert len(statements) > 10
+    for statement in statements:
+        assert "→ [test_" in statement, statement
+
+
+def test_the_example_runs():
+    example = PAGE.read_text().split("## Try it")[1]
+    code = "\n".join(
+        line.removeprefix("    ") for line in example.splitlines() if line.startswith("    ")
+    )
+    exec(code, {})

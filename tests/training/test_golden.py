@@ -1,0 +1,88 @@
+"""Short runs against committed traces, number by number. A change of the numbers must be meant.
+
+python tests/test_golden.py      writes the traces anew; say in the commit why they moved
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from clr.runs.provenance import hardware
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+MADE_ON = GOLDEN / "hardware.txt"
+RUNS = {
+    "clr": ["optimizer=clr"],
+    "clr-augmented": [
+        "optimizer=clr",
+        "optimizer.max_lr=0.01",
+        "dataset.crop_padding=4",
+        "dataset.flip=true",
+    ],
+    "sgd-bf16": ["optimizer=sgd", "optimizer.lr=0.03", "precision=bf16"],
+}
+COMMON = [
+    "seed=1",
+    "batch_size=50",
+    "epochs=2",
+    "dataset.train_samples=200",
+    "dataset.test_samples=50",
+    "loader=torch",
+    "workers=0",
+    "device=cpu",
+    "wandb.mode=disabled",
+]
+# One thread and one instruction set: the order of every sum is then the same on all x86-64 processors with AVX2.
+ONE_WAY = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
+}
+
+
+def trace(name: str, folder: Path) -> pd.DataFrame:
+    command = [
+        sys.executable,
+        "train.py",
+        *COMMON,
+        *RUNS[name],
+        f"data_dir={folder / 'data'}",
+        f"store={folder}/runs",
+    ]
+    subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | ONE_WAY,
+        check=True,
+        timeout=300,
+        stdout=subprocess.DEVNULL,
+    )
+    (run,) = (folder / "runs").iterdir()
+    steps = pd.read_parquet(run / "steps.parquet").drop(columns=["seconds", "samples"])
+    epochs = pd.read_parquet(run / "epochs.parquet")[["step", "test_loss", "test_accuracy"]]
+    return steps.merge(epochs, on="step", how="left")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_run_repeats_its_golden_trace(name, tmp_path):
+    made = trace(name, tmp_path)
+    golden = pd.read_csv(GOLDEN / f"{name}.csv", float_precision="round_trip")
+    if hardware().split(",")[0] == MADE_ON.read_text().strip():
+        pd.testing.assert_frame_equal(made, golden, check_exact=True)
+    else:  # another maker's processor may still round otherwise, and eight steps of training magnify it
+        pd.testing.assert_frame_equal(made.head(4), golden.head(4), rtol=1e-2)
+
+
+if __name__ == "__main__":
+    for each in RUNS:
+        with tempfile.TemporaryDirectory() as where:
+            trace(each, Path(where)).to_csv(GOLDEN / f"{each}.csv", index=False)
+    MADE_ON.write_text(hardware().split(",")[0] + "\n")
