@@ -3,18 +3,21 @@
 # make figures                 the figures again, from the tables in results/PROTOCOL
 # make claims                  the verdicts again, and whether the results agree with the committed ones
 # make report                  the page again: results/PROTOCOL/report.html
-# make test, make check        the tests; ruff and mypy
+# make test                    all tests but those of the next two lines; make test-fast leaves out the slow ones
 # make slurm-test              tests on a real SLURM of two nodes on this host, which it installs (Debian, root)
-# make wandb-sync              upload the runs that W&B has not seen, from a host with a way out
+# make wandb-sync              upload the runs that W&B has not seen, from a host with internet access
 # make browser-test            tests of the report in a headless Chromium, which it installs (Debian, root)
+# make check                   ruff and mypy
 # make bench                   speed, as ratios of things measured side by side
 PROTOCOL ?= quick
 PYTHON ?= python3
 ARGS ?=
 STORE ?= runs
 PY := .venv/bin/python
+# One pytest worker for each core, eight at most; a worker that is done takes tests from the others.
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: reproduce figures claims report test slurm-test browser-test check bench wandb-sync clean
+.PHONY: reproduce figures claims report test test-fast slurm-test browser-test check bench wandb-sync clean
 reproduce: .venv/ready
 	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
 		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)') $(ARGS)
@@ -35,7 +38,10 @@ report: .venv/ready
 	$(PY) scripts/report.py results/$(PROTOCOL)
 
 test: .venv/ready
-	$(PY) -m pytest
+	$(PY) -m pytest $(PARALLEL)
+
+test-fast: .venv/ready
+	$(PY) -m pytest $(PARALLEL) -m 'not slow and not slurm and not browser'
 
 slurm-test: .venv/ready
 	command -v slurmctld >/dev/null || { apt-get update -qq && apt-get install -y -qq slurm-wlm munge; }

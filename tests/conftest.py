@@ -1,10 +1,21 @@
+import os
 import socket
+from collections.abc import Iterator
+from itertools import count
 
 import pytest
+
+# Each pytest-xdist worker takes ports of its own, below the range that the kernel gives to clients.
+_FIRST_PORT, _PORTS_PER_WORKER = 12_000, 1_000
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_ports: Iterator[int] = count(_FIRST_PORT + _worker * _PORTS_PER_WORKER, step=10)
 
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port on which nobody listens; the nine ports above it belong to this test as well."""
+    for port in _ports:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("unreachable")
