@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import subprocess
 import sys
 
 import pytest
@@ -72,6 +73,23 @@ def test_tables_of_verdicts_are_the_output_of_their_command(page, option, monkey
     except SystemExit as exit:
         assert not exit.code, f"{command} failed with exit code {exit.code}"
     assert text.strip() == capsys.readouterr().out.strip(), f"update {page.name} by: {command}"
+
+
+def test_the_rules_were_written_when_the_results_page_says():
+    """The order of the commits that docs/results.md names: results, rules, reruns."""
+    text = (ROOT / "docs/results.md").read_text()
+    named = re.findall(r"`([0-9a-f]{7})`", text)
+    rules, quick, cpu, rerun = named
+    command = ["git", "log", "--no-walk", "--format=%h %ct %cs", "--abbrev=7", *named]
+    log = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if log.returncode:
+        pytest.skip("the history of this clone is not complete")
+    times = {line.split()[0]: int(line.split()[1]) for line in log.stdout.splitlines()}
+    dates = {line.split()[0]: line.split()[2] for line in log.stdout.splitlines()}
+    assert max(times[quick], times[cpu]) < times[rules] < times[rerun]
+    assert f"On {dates[rules]} (commit `{rules}`)" in text
+    assert f"committed on {dates[quick]} (`{quick}`, `{cpu}`)" in text
+    assert f"written on {dates[rules]}" in README.read_text()
 
 
 def test_examples_run():
