@@ -80,3 +80,8 @@ def test_the_workflow_runs_the_commands_of_ci():
     assert commands == local
     for command in commands:
         assert re.search(rf"^{command.split()[1]}:", MAKEFILE, re.M), f"no target of {command}"
+
+
+def test_files_that_the_makefile_names_exist():
+    for name in re.findall(r"(?:scripts|tests|bench)/[\w/]+\.(?:py|sh)", MAKEFILE):
+        assert (ROOT / name).is_file(), f"the Makefile calls {name}, which does not exist"
