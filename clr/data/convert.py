@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from contextlib import closing
 from itertools import islice
 from typing import TypeVar
 
 import numpy as np
-from filelock import FileLock, Timeout
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -28,21 +24,12 @@ from rich.progress import Progress, TaskID
 from clr.config import DatasetConfig
 from clr.data.beton import JPG, RAW, RECORD, Beton, BetonWriter, journal, page_size
 from clr.data.images import Images, Unreadable
-from clr.data.info import (
-    SPLITS,
-    DatasetInfo,
-    beton_record,
-    read_manifest,
-    verify_betons,
-    write_manifest,
-)
-from clr.data.loaders import resolve_loader
-from clr.data.sources import Source, open_source
+from clr.data.info import SPLITS, beton_record, write_manifest
+from clr.data.sources import Source
 from clr.errors import UserError
 
 T = TypeVar("T")
 
-FORMAT = 2  # to be raised when the converted files or the manifest change, so that old ones are not taken for new
 CHUNK = 1 << 22  # bytes of raw pixels, about, that are decoded and written at a time
 JPEGS = 32  # or so many images, where they are stored as JPEG
 JPEG_PAGE = 1 << 23  # bytes, FFCV's default; no photograph of a bounded shorter side is larger
@@ -68,64 +55,7 @@ MODES = (
 )
 
 
-def prepare(dataset: DatasetConfig, data_dir: str, loader: str) -> DatasetInfo:
-    """The dataset, converted into `data_dir`/<name>-<key> unless it already is, and checked.
-
-    Both loaders read the same files; `loader` (auto, ffcv, torch) is checked ahead of the work. Any number of processes
-    may prepare the same dataset at once. UserError names what is wrong with the originals or the converted files.
-    """
-    resolve_loader(loader)
-    source = open_source(dataset)
-    key = hashlib.sha256(json.dumps([FORMAT, *source.identity()]).encode()).hexdigest()[:12]
-    folder = os.path.join(data_dir, f"{dataset.name}-{key}")
-    info = _find(source, folder)
-    if info is None:
-        try:
-            os.makedirs(data_dir or ".", exist_ok=True)
-            hidden = os.path.join(data_dir, f".{dataset.name}-{key}")
-            with _locked(f"{hidden}.lock", source.label):
-                info = _find(source, folder)
-                if info is None:
-                    _convert(source, folder, f"{hidden}.partial")
-                    info = _find(source, folder)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {folder} ({error}); set data_dir to a folder with room"
-            ) from error
-        assert info is not None
-        if info.skipped:
-            told = os.path.join(folder, "skipped.txt")
-            print(
-                f"{info.label}: {info.skipped} originals cannot be read and are left out, see {told}",
-                file=sys.stderr,
-            )
-    return info
-
-
-def _find(source: Source, folder: str) -> DatasetInfo | None:
-    known = read_manifest(folder, source.dataset)
-    if known is None:
-        return None
-    info, betons = known
-    verify_betons(info, betons)
-    return replace(info, label=source.label)  # the title is no part of what was converted
-
-
-@contextmanager
-def _locked(path: str, label: str) -> Iterator[None]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{label}: another process converts it; waiting for that", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _convert(source: Source, folder: str, partial: str) -> None:
+def convert(source: Source, folder: str, partial: str) -> None:
     """Makes the folder's files in `partial`, the manifest last, and renames that."""
     if not os.path.exists(os.path.join(partial, "manifest.json")):
         os.makedirs(partial, exist_ok=True)

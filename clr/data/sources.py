@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ import PIL
 from clr.config import DatasetConfig
 from clr.data.images import Images
 from clr.data.info import SPLITS
+from clr.data.locks import locked
 from clr.errors import UserError
 
 
@@ -41,6 +43,13 @@ class Source(ABC):
     @abstractmethod
     def read(self, split: str) -> tuple[np.ndarray | list[str], np.ndarray]:
         """All items of a split and their labels, as Images has them, in the source's order."""
+
+    def is_available(self) -> bool:
+        """Whether the originals are on this machine; if not, `fetch` downloads them."""
+        return True
+
+    def fetch(self) -> None:
+        """Download the originals if they are missing. UserError if that fails."""
 
     def identity(self) -> list[Any]:
         """All that decides what the converted files hold, in JSON's types."""
@@ -112,6 +121,44 @@ class CifarBatches(Source):
     def __init__(self, dataset: DatasetConfig, path: str) -> None:
         super().__init__(dataset)
         self.path = path
+
+    @property
+    def _batches(self) -> str:
+        return os.path.join(self.path, self.folder)
+
+    def is_available(self) -> bool:
+        return os.path.isdir(self._batches)
+
+    def fetch(self) -> None:
+        """Download, verify and unpack the batches unless they are there, one process at a time.
+
+        They are unpacked into another folder and renamed, so a folder of the final name is complete.
+        """
+        if self.is_available():
+            return
+        lock = os.path.join(self.path, ".download.lock")
+        try:
+            os.makedirs(self.path, exist_ok=True)
+            with locked(lock, "CIFAR-10: another process is downloading it; waiting"):
+                if not self.is_available():
+                    self._download(os.path.join(self.path, ".download.partial"))
+        except (RuntimeError, OSError) as error:
+            raise UserError(
+                f"CIFAR-10 is not in {self.path}, and downloading it failed ({error}); put "
+                "cifar-10-batches-py (https://www.cs.toronto.edu/~kriz/cifar.html) or "
+                f"train/CLASS/* and test/CLASS/* into {self.path}"
+            ) from None
+
+    def _download(self, partial: str) -> None:
+        from torchvision.datasets import CIFAR10
+        from torchvision.datasets.utils import download_url, extract_archive
+
+        download_url(CIFAR10.url, self.path, CIFAR10.filename, CIFAR10.tgz_md5)
+        shutil.rmtree(partial, ignore_errors=True)
+        extract_archive(os.path.join(self.path, CIFAR10.filename), partial)
+        CIFAR10(partial)  # verifies the checksum of each batch
+        os.rename(os.path.join(partial, self.folder), self._batches)
+        os.rmdir(partial)
 
     def _open(self, split: str) -> Any:
         from torchvision.datasets import CIFAR10
@@ -227,7 +274,7 @@ class ImageNet(Folder):
 
 
 def open_source(dataset: DatasetConfig) -> Source:
-    """The source that the configuration names; downloads CIFAR-10 where it is missing. UserError as classes above."""
+    """The source that the configuration names; never downloads. UserError as classes above."""
     if dataset.crop == "padded" and dataset.short_side is not None:
         raise UserError(
             "dataset.short_side is for dataset.crop=random_resized alone; use dataset.short_side=null"
@@ -263,7 +310,7 @@ def open_source(dataset: DatasetConfig) -> Source:
 
 def _open_cifar10(dataset: DatasetConfig, path: str) -> Source:
     batches = CifarBatches(dataset, path)
-    if os.path.isdir(os.path.join(path, batches.folder)):
+    if batches.is_available():
         return batches
     if os.path.isdir(os.path.join(path, "train")):
         folder = Folder(dataset, path)
@@ -273,13 +320,4 @@ def _open_cifar10(dataset: DatasetConfig, path: str) -> Source:
             else ("cifar10-folder", "CIFAR-10 (image folder)")
         )
         return folder
-    from torchvision.datasets import CIFAR10
-
-    try:
-        CIFAR10(path, download=True)
-    except (RuntimeError, OSError) as error:
-        raise UserError(
-            f"CIFAR-10 is not in {path}, and downloading it failed ({error}); put cifar-10-batches-py "
-            f"(https://www.cs.toronto.edu/~kriz/cifar.html) or train/CLASS/* and test/CLASS/* into {path}"
-        ) from None
     return batches

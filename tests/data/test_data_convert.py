@@ -219,7 +219,7 @@ def test_second_waits_for_the_lock_and_finds_it_done(config, tmp_path, capfd):
         before = os.stat(info.beton("train"))
     assert second.result(timeout=20) == info
     assert os.stat(info.beton("train")) == before
-    assert "another process converts it; waiting" in capfd.readouterr().err
+    assert "another process is converting it; waiting" in capfd.readouterr().err
 
 
 def test_without_ffcv_auto_is_torch(data_folder, tmp_path):

@@ -260,5 +260,5 @@ def test_failed_download_says_where_to_put_the_data(tmp_path, monkeypatch):
     for variable in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nothing listens there
     with pytest.raises(UserError, match="put cifar-10-batches-py") as caught:
-        open_source(cifar_config(tmp_path / "cifar10"))
+        open_source(cifar_config(tmp_path / "cifar10")).fetch()
     assert str(tmp_path / "cifar10") in str(caught.value) and "\n" not in str(caught.value)
