@@ -1,12 +1,16 @@
-"""Datasets: converted once by `prepare`, read in batches by `open_loader`, augmented on the device by `Transform`."""
+"""Datasets: converted once, read in batches on the host, augmented on the device.
+
+`prepare` converts a dataset, `open_loader` reads its batches, `Transform` augments them.
+"""
 
 from clr.data.info import DatasetInfo
-from clr.data.loaders import Batch, open_loader, resolve_loader
+from clr.data.loaders import Batch, BatchLoader, open_loader, resolve_loader
 from clr.data.preparation import find_prepared, prepare, prepare_once
 from clr.data.transform import Transform
 
 __all__ = [
     "Batch",
+    "BatchLoader",
     "DatasetInfo",
     "Transform",
     "find_prepared",

@@ -1,214 +1,144 @@
-"""Converts a dataset once: decodes it, measures it, and writes it as FFCV files with a manifest.
+"""Conversion of a dataset: decode, measure and write it as FFCV files with a manifest.
 
-A conversion works in a folder of its own, under a lock. One that was killed is gone on with by the next, and its files
-are the same, to the byte, as if nothing had happened.
+A conversion works in a folder of its own, under a lock that the caller holds. If it is killed, the
+next one resumes it, and the files become the same, to the byte, as without the interruption.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from itertools import islice
-from typing import TypeVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from clr.config import DatasetConfig
-from clr.data.beton import JPG, RAW, RECORD, Beton, BetonWriter, journal, page_size
-from clr.data.images import Images, Unreadable
-from clr.data.info import SPLITS, beton_record, write_manifest
+from clr.data.beton import Beton, BetonWriter, journal, page_size
+from clr.data.encode import JPEG_PAGE, MODES, encode_or_skip, map_in_order, skip_reason
+from clr.data.images import Images
+from clr.data.info import SPLITS, Crop, Split, beton_record, write_manifest
 from clr.data.sources import Source
 from clr.errors import UserError
+from clr.files import write_text
 
-T = TypeVar("T")
-
-CHUNK = 1 << 22  # bytes of raw pixels, about, that are decoded and written at a time
-JPEGS = 32  # or so many images, where they are stored as JPEG
-JPEG_PAGE = 1 << 23  # bytes, FFCV's default; no photograph of a bounded shorter side is larger
-SLOW = 5000  # a progress bar is shown from this many images on
-# What originals may be, as Pillow names it; the journal holds the position. The last is any other.
-MODES = (
-    "RGB",
-    "L",
-    "CMYK",
-    "RGBA",
-    "P",
-    "1",
-    "LA",
-    "PA",
-    "I",
-    "I;16",
-    "F",
-    "YCbCr",
-    "LAB",
-    "HSV",
-    "RGBX",
-    "other",
-)
+RAW_CHUNK = 1 << 22  # bytes of raw pixels, approximately, that are decoded and written at a time
+JPEG_CHUNK = 32  # images instead, if they are stored as JPEG
+PROGRESS_FROM = 5000  # number of images from which on a progress bar is shown
 
 
 def convert(source: Source, folder: str, partial: str) -> None:
-    """Makes the folder's files in `partial`, the manifest last, and renames that."""
+    """Convert into the folder `partial`, resuming what is there, and rename it to `folder`.
+
+    UserError if a class has no readable image; OSError if `partial` cannot be written.
+    """
     if not os.path.exists(os.path.join(partial, "manifest.json")):
         os.makedirs(partial, exist_ok=True)
-        _fill(source, partial)
+        _write_files(source, partial)
     for split in SPLITS:
-        if os.path.exists(path := journal(os.path.join(partial, f"{split}.beton"))):
-            os.remove(path)
-    shutil.rmtree(folder, ignore_errors=True)  # one without a manifest, which does not count
+        Path(journal(os.path.join(partial, f"{split}.beton"))).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # a folder without a manifest is not a conversion
     os.rename(partial, folder)
 
 
-def _fill(source: Source, partial: str) -> None:
+def _write_files(source: Source, partial: str) -> None:
+    """Write the FFCV files of both splits, skipped.txt and, last, the manifest."""
     splits = {split: source.split(split) for split in SPLITS}
     paths = {split: os.path.join(partial, f"{split}.beton") for split in SPLITS}
-    records = {}
-    with Progress(
-        console=Console(stderr=True), disable=sum(map(len, splits.values())) < SLOW
-    ) as progress:
+    records: dict[Split, np.ndarray] = {}
+    hidden = sum(map(len, splits.values())) < PROGRESS_FROM
+    with Progress(console=Console(stderr=True), disable=hidden) as progress:
         for split, images in splits.items():
             task = progress.add_task(f"{source.label}: converting {split}", total=len(images))
-            records[split] = _write(images, paths[split], progress, task)
-            counts = np.bincount(records[split]["label"] + 1, minlength=len(source.classes) + 1)[1:]
-            if not counts.all():
+            records[split] = _write_split(images, paths[split], progress, task)
+            empty = _class_without_images(source, records[split])
+            if empty is not None:
                 shutil.rmtree(partial)
-                empty = source.classes[int(counts.argmin())]
                 raise UserError(
-                    f"{source.dataset.path}: no image of class {empty} for {split} can be read; mend or delete it"
+                    f"{source.dataset.path}: no {split} image of class {empty} can be read; "
+                    "fix or delete it"
                 )
-    mean, std = _moments(records["train"])
-    skipped = [
-        (split, i) for split in SPLITS for i in np.flatnonzero(records[split]["label"] < 0).tolist()
-    ]
-    with open(os.path.join(partial, "skipped.txt"), "w") as file:
-        file.writelines(
-            f"{splits[split].items[i]}\t{_reason(splits[split], i)}\n" for split, i in skipped
-        )
-    if not skipped:
-        os.remove(os.path.join(partial, "skipped.txt"))
-    every = np.concatenate([records[split] for split in SPLITS])
-    origins = np.bincount(every["origin"][every["label"] >= 0], minlength=len(MODES))
-    facts = {
-        "name": source.dataset.name,
-        "label": source.label,
-        "classes": source.classes,
-        "num_train": int((records["train"]["label"] >= 0).sum()),
-        "num_test": int((records["test"]["label"] >= 0).sum()),
-        "resolution": source.dataset.resolution,
-        "mean": mean,
-        "std": std,
-        "fingerprint": _fingerprint([Beton(paths[split]) for split in SPLITS], source.dataset),
-        "skipped": len(skipped),
-        "converted": {
-            mode: int(n) for mode, n in zip(MODES, origins, strict=True) if n and mode != "RGB"
-        },
-    }
-    betons = {split: beton_record(paths[split]) for split in SPLITS}
-    write_manifest(os.path.join(partial, "manifest.json"), facts, betons)
+    _list_skipped(splits, records, os.path.join(partial, "skipped.txt"))
+    fingerprint = _fingerprint([Beton(paths[split]) for split in SPLITS], source.dataset)
+    facts = {**_facts(source, records), "fingerprint": fingerprint}
+    write_manifest(partial, facts, {split: beton_record(paths[split]) for split in SPLITS})
 
 
-def _write(images: Images, path: str, progress: Progress, task: TaskID) -> np.ndarray:
-    """Writes the images into an FFCV file, or the rest of them into one that was begun; the records of all."""
-    dataset = images.dataset
-    raw = 3 * dataset.resolution**2
-    each, page = (
-        (JPEGS, JPEG_PAGE)
-        if dataset.crop == "random_resized"
-        else (max(1, CHUNK // raw), page_size(raw))
-    )
+def _write_split(images: Images, path: str, progress: Progress, task: TaskID) -> np.ndarray:
+    """Write the images into an FFCV file, resuming an unfinished one; return all records."""
+    if images.dataset.crop == Crop.RANDOM_RESIZED:
+        chunk_size, page = JPEG_CHUNK, JPEG_PAGE
+    else:
+        image_bytes = 3 * images.dataset.resolution**2
+        chunk_size, page = max(1, RAW_CHUNK // image_bytes), page_size(image_bytes)
+
+    def encode_chunk(chunk: range) -> list[tuple[np.ndarray, bytes]]:
+        return [encode_or_skip(images, i) for i in chunk]
+
     with closing(BetonWriter(path, len(images), page)) as writer:
-        done = writer.done
-        progress.advance(task, done)
-        chunks = [
-            range(start, min(start + each, len(images))) for start in range(done, len(images), each)
-        ]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for encoded in _in_order(
-                pool, lambda chunk: [_encode_or_skip(images, i) for i in chunk], chunks
-            ):
-                writer.append(
-                    np.concatenate([record for record, _ in encoded]), [data for _, data in encoded]
-                )
-                progress.advance(task, len(encoded))
+        progress.advance(task, writer.done)
+        starts = range(writer.done, len(images), chunk_size)
+        chunks = [range(start, min(start + chunk_size, len(images))) for start in starts]
+        for encoded in map_in_order(encode_chunk, chunks):
+            records, data = zip(*encoded, strict=True)
+            writer.append(np.concatenate(records), data)
+            progress.advance(task, len(encoded))
         writer.finish()
         return writer.records
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, function: Callable[[range], T], chunks: list[range]
-) -> Iterator[T]:
-    """The function's values for all chunks in their order; only a few are ahead of the one that is asked for."""
-    todo, running = iter(chunks), list[Future[T]]()
-    try:
-        while True:
-            ahead = 2 * (os.cpu_count() or 1) - len(running)
-            running.extend(pool.submit(function, chunk) for chunk in islice(todo, ahead))
-            if not running:
-                return
-            yield running.pop(0).result()
-    finally:
-        for future in running:
-            future.cancel()
+def _class_without_images(source: Source, records: np.ndarray) -> str | None:
+    """Name of a class of which every image was skipped."""
+    labels = records["label"][records["label"] >= 0]
+    counts = np.bincount(labels, minlength=len(source.classes))
+    return None if counts.all() else source.classes[int(counts.argmin())]
 
 
-def _encode(images: Images, i: int) -> tuple[np.ndarray, bytes]:
-    """The record (1,) and the bytes of image i. Unreadable as Images.read raises it, or for what no page can hold."""
-    image, mode = images.read(i)
-    record = np.zeros(1, RECORD)
-    if images.dataset.crop == "padded":
-        record["mode"], data = RAW, image.tobytes()
-    else:
-        record["mode"], data = JPG, _jpeg(image, images.dataset.jpeg_quality)
-    record["width"], record["height"], record["label"] = image.width, image.height, images.labels[i]
-    record["origin"] = MODES.index(mode if mode in MODES else "other")
-    histogram, values = np.array(image.histogram()).reshape(3, 256), np.arange(256)
-    record["sums"], record["squares"] = histogram @ values, histogram @ values**2
-    return record, data
+def _list_skipped(splits: dict[Split, Images], records: dict[Split, np.ndarray], path: str) -> None:
+    """Write the path of each skipped original and the reason, if there are any."""
+    lines = []
+    for split, images in splits.items():
+        for i in np.flatnonzero(records[split]["label"] < 0).tolist():
+            lines.append(f"{_printable(str(images.items[i]))}\t{skip_reason(images, i)}\n")
+    if lines:
+        write_text("".join(lines), Path(path))
 
 
-def _encode_or_skip(images: Images, i: int) -> tuple[np.ndarray, bytes]:
-    try:
-        return _encode(images, i)
-    except Unreadable:
-        record = np.zeros(1, RECORD)
-        record["label"] = -1
-        return record, b""
+def _printable(text: str) -> str:
+    """The text with everything escaped that would break a line or is not valid UTF-8."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _reason(images: Images, i: int) -> str:
-    """Why image i was skipped, found out once more: the journal has no room for it."""
-    try:
-        _encode(images, i)
-    except Unreadable as error:
-        return str(error)
-    return "could not be read when it was converted"
-
-
-def _jpeg(image: Image.Image, quality: int) -> bytes:
-    file = io.BytesIO()
-    try:
-        image.save(file, "JPEG", quality=quality)
-    except (OSError, ValueError) as error:  # a side is longer than a JPEG may have
-        raise Unreadable(f"cannot be stored as JPEG ({error})") from None
-    if len(data := file.getvalue()) > JPEG_PAGE:
-        raise Unreadable(
-            f"has {len(data)} bytes as JPEG, more than {JPEG_PAGE}; dataset.short_side makes it smaller"
-        )
-    return data
+def _facts(source: Source, records: dict[Split, np.ndarray]) -> dict[str, Any]:
+    """The fields of DatasetInfo that follow from the records."""
+    kept = {split: records[split][records[split]["label"] >= 0] for split in SPLITS}
+    mean, std = _moments(kept["train"])
+    origins = np.concatenate([kept[split]["origin"] for split in SPLITS])
+    counts = np.bincount(origins, minlength=len(MODES)).tolist()
+    return {
+        "name": source.dataset.name,
+        "label": source.label,
+        "classes": source.classes,
+        "num_train": len(kept["train"]),
+        "num_test": len(kept["test"]),
+        "resolution": source.dataset.resolution,
+        "mean": mean,
+        "std": std,
+        "skipped": sum(len(records[split]) - len(kept[split]) for split in SPLITS),
+        "converted": {
+            mode: n for mode, n in zip(MODES, counts, strict=True) if n > 0 and mode != "RGB"
+        },
+    }
 
 
 def _moments(records: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel in [0, 1]; from integer sums, so that no rounding adds up.
+    """Mean and standard deviation of each channel in [0, 1], from exact integer sums.
 
-    Of images stored as JPEG these are the pixels before compression, all of each image.
+    For images stored as JPEG these are over all pixels before compression.
     """
     count = int((records["width"].astype(np.int64) * records["height"]).sum())
     mean = records["sums"].sum(axis=0) / count
@@ -217,15 +147,16 @@ def _moments(records: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def _fingerprint(betons: list[Beton], dataset: DatasetConfig) -> str:
-    sha = hashlib.sha256()
+    """SHA-256 of the stored data and labels; part of the id of each run, so it must not change."""
+    digest = hashlib.sha256()
+    is_raw = dataset.crop == Crop.PADDED
+    kind = "images of" if is_raw else "JPEG images for"
     for beton in betons:
-        raw = dataset.crop == "padded"
-        # Raw pixels come from the resolution; crops of JPEG do as well, but only when they are made.
-        kind = "images of" if raw else "JPEG images for"
-        sha.update(f"{len(beton)} {kind} {dataset.resolution} pixels".encode())
+        # The resolution matters for JPEG too: crops are resized to it when they are loaded.
+        digest.update(f"{len(beton)} {kind} {dataset.resolution} pixels".encode())
         for i in range(len(beton)):
-            sha.update(beton.data(i))
-        if not raw:
-            sha.update(beton.sizes.astype("<i8").tobytes())
-        sha.update(beton.labels.astype("<i8").tobytes())
-    return sha.hexdigest()
+            digest.update(beton.data(i))
+        if not is_raw:
+            digest.update(beton.sizes.astype("<i8").tobytes())
+        digest.update(beton.labels.astype("<i8").tobytes())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The only module that imports FFCV: reads batches from its files."""
+"""Batches from FFCV files by FFCV itself; the only module that imports it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ from ffcv.reader import Reader  # noqa: E402
 from ffcv.traversal_order.base import TraversalOrder  # noqa: E402
 
 from clr.data.beton import IMAGE  # noqa: E402
+from clr.data.requests import Request  # noqa: E402
 from clr.data.resize import crop_and_resize  # noqa: E402
 
-torch.set_num_threads(_threads)  # importing FFCV set it to one
+torch.set_num_threads(_threads)  # importing FFCV has set it to 1
 
 
 def _set_num_threads(n: int) -> None:
-    """Replaces FFCV's, which would also set the number of threads that torch computes with to its own."""
+    """Replacement of FFCV's function, which would also set the number of threads of torch."""
     Compiler.num_threads = n
     numba.set_num_threads(n)
 
@@ -44,34 +45,32 @@ def _set_num_threads(n: int) -> None:
 Compiler.set_num_threads = _set_num_threads
 
 
-# FFCV's own decoding of JPEG trades accuracy for speed (its fast DCT). Through the same library, libturbojpeg, but with
-# the accurate one, the pixels are those that Pillow decodes.
-_ACCURATE = 4096
-_library = ctypes.CDLL(
-    ffcv._libffcv.__file__
-)  # which finds the symbols of what it is linked to as well
-_jpeg_open, _jpeg_close, _jpeg_read = (
-    _library.tjInitDecompress,
-    _library.tjDestroy,
-    _library.tjDecompress2,
-)
-_pointer, _number = ctypes.c_uint64, ctypes.c_int32
+# FFCV decodes JPEG with libturbojpeg's fast, inaccurate DCT. These functions of the same library
+# are called with the accurate one, which gives the pixels that Pillow decodes. The symbols are
+# found through FFCV's extension module, which is linked to the library.
+_ACCURATE_DCT = 4096
+_library = ctypes.CDLL(ffcv._libffcv.__file__)
+_pointer, _int = ctypes.c_uint64, ctypes.c_int32
+_jpeg_open = _library.tjInitDecompress
 _jpeg_open.argtypes, _jpeg_open.restype = [], _pointer
-_jpeg_close.argtypes, _jpeg_close.restype = [_pointer], _number
-_jpeg_read.argtypes = [_pointer, _pointer, ctypes.c_uint64, _pointer, *[_number] * 5]
-_jpeg_read.restype = _number
+_jpeg_close = _library.tjDestroy
+_jpeg_close.argtypes, _jpeg_close.restype = [_pointer], _int
+_jpeg_read = _library.tjDecompress2
+_jpeg_read.argtypes = [_pointer, _pointer, ctypes.c_uint64, _pointer, *[_int] * 5]
+_jpeg_read.restype = _int
 
-# FFCV hands the metadata to the compiled decoder anew with each batch. numba would freeze any other array that the
-# decoder sees at what it holds when it is compiled, so the crops of an epoch come in as columns of the metadata.
-_CROPPED = np.dtype(
-    [*IMAGE.descr, *((name, "<i4") for name in ("y", "x", "h", "w")), ("damaged", "<u1")]
+# FFCV passes the metadata to the compiled decoder with each batch. Any other array that the decoder
+# refers to is a constant from the time of compilation on, for Numba. So the crops of an epoch are
+# passed as columns of the metadata.
+_BOX_COLUMNS = ("y", "x", "h", "w")
+_CROPPED_IMAGE = np.dtype(
+    [*IMAGE.descr, *((name, "<i4") for name in _BOX_COLUMNS), ("damaged", "<u1")]
 )
 
 
-class _CropDecoder(
-    SimpleRGBImageDecoder
-):  # a subclass, since FFCV takes anything else for what follows a decoder
-    """Decodes JPEG, cuts the box that the metadata holds and resizes it to resolution × resolution."""
+# A subclass of FFCV's decoder, because FFCV takes anything else for an operation after the decoder.
+class _CropDecoder(SimpleRGBImageDecoder):
+    """Decode JPEG, crop the box in the metadata and resize it to resolution × resolution."""
 
     def __init__(self, resolution: int) -> None:
         super().__init__()
@@ -79,40 +78,31 @@ class _CropDecoder(
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, AllocationQuery]:
         shape, dtype = (self.resolution, self.resolution, 3), np.dtype("<u1")
-        return replace(previous_state, jit_mode=True, shape=shape, dtype=dtype), AllocationQuery(
-            shape, dtype
-        )
+        state = replace(previous_state, jit_mode=True, shape=shape, dtype=dtype)
+        return state, AllocationQuery(shape, dtype)
 
     def generate_code(self) -> Callable:
-        read, numbers = self.memory_read, Compiler.get_iterator()
+        read, prange = self.memory_read, Compiler.get_iterator()
         jpeg_open, jpeg_read, jpeg_close = _jpeg_open, _jpeg_read, _jpeg_close
 
         def decode(batch_indices, destination, metadata, storage_state):  # type: ignore[no-untyped-def]
-            for i in numbers(len(batch_indices)):
+            for i in prange(len(batch_indices)):
                 field = metadata[batch_indices[i]]
                 height, width = np.int64(field["height"]), np.int64(field["width"])
                 data = read(field["data_ptr"], storage_state)
-                # Made here: as memory that FFCV keeps for each place in a batch, it would be of the largest height
-                # times the largest width.
+                # Allocated per image: FFCV would allocate memory of the maximum height times the
+                # maximum width for each image of a batch.
                 image = np.empty((height, width, 3), np.uint8)
+                source, size, target = data.ctypes.data, data.size, image.ctypes.data
                 handle = jpeg_open()
                 status = jpeg_read(
-                    handle,
-                    data.ctypes.data,
-                    data.size,
-                    image.ctypes.data,
-                    width,
-                    width * 3,
-                    height,
-                    0,
-                    _ACCURATE,
+                    handle, source, size, target, width, width * 3, height, 0, _ACCURATE_DCT
                 )
                 jpeg_close(handle)
                 if status != 0:
                     field["damaged"] = 1
-                crop_and_resize(
-                    image, field["y"], field["x"], field["h"], field["w"], destination[i]
-                )
+                box = (field["y"], field["x"], field["h"], field["w"])
+                crop_and_resize(image, box, destination[i])
             return destination[: len(batch_indices)]
 
         decode.is_parallel = True  # type: ignore[attr-defined]
@@ -120,7 +110,7 @@ class _CropDecoder(
 
 
 class _GivenOrder(TraversalOrder):
-    """The samples that the next epoch visits, as set from outside."""
+    """Order of the samples in the next epoch, set by `read_ffcv`."""
 
     ids: np.ndarray
 
@@ -128,98 +118,93 @@ class _GivenOrder(TraversalOrder):
         return self.ids
 
 
-# One Loader for each number of threads and size of crops, as numba compiles for each anew, for many seconds. All files,
-# epochs and runs share it: it is pointed at its file before each epoch.
+# Numba compiles a Loader for many seconds, so there is one per number of threads and size of crops,
+# shared by all files, epochs and runs. It is set to its file before each epoch.
 _loaders: dict[tuple[int, int | None], Any] = {}
 
 
-def _loader(path: str, threads: int, resolution: int | None) -> Any:
-    if (threads, resolution) not in _loaders:
-        decoder = SimpleRGBImageDecoder() if resolution is None else _CropDecoder(resolution)
+def _loader(path: str, threads: int, crop_resolution: int | None) -> Any:
+    """The shared Loader. `crop_resolution` is None for raw images, which are not cropped here."""
+    key = threads, crop_resolution
+    if key not in _loaders:
+        if crop_resolution is None:
+            decoder = SimpleRGBImageDecoder()
+        else:
+            decoder = _CropDecoder(crop_resolution)
         loader = Loader(
             path,
             batch_size=1,
             num_workers=threads,
             os_cache=True,
             order=OrderOption.SEQUENTIAL,
-            seed=0,  # without it FFCV draws from numpy's global generator
+            seed=0,  # without it FFCV draws from NumPy's global generator
             drop_last=False,
             pipelines={"image": [decoder], "label": [IntDecoder()]},
         )
-        # FFCV's `order` argument does not take a class, whatever its documentation says.
+        # FFCV's documentation says that `order` takes a class, but it does not.
         loader.traversal_order = _GivenOrder(loader)
-        _loaders[threads, resolution] = loader
-    return _loaders[threads, resolution]
+        _loaders[key] = loader
+    return _loaders[key]
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(path: str, inode: int, mtime_ns: int) -> tuple[Reader, OSCacheManager]:
-    """The file's metadata and memory map. The key tells a file that was converted again under the same name."""
+def _open(path: str, inode: int, mtime_ns: int) -> tuple[Reader, OSCacheManager]:
+    """Metadata and memory map of a file; inode and time detect a file that was converted again."""
     reader = Reader(path)
     return reader, OSCacheManager(reader)
 
 
-def read_beton(
-    path: str,
-    ids: np.ndarray,
-    batch_size: int,
-    workers: int,
-    boxes: np.ndarray | None = None,
-    resolution: int | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images (B, H, W, 3) uint8 and labels (B,) int64 of samples `ids`, batch_size at a time, the last may be fewer.
+def read_ffcv(path: str, request: Request, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Read images (B, H, W, 3) uint8 and labels (B,) int64, batch by batch.
 
-    With `boxes`, int64 (n, 4): y, x, h, w for each of `ids`, that part of each image, which is stored as JPEG, is
-    resized to `resolution` squared. Without, images are raw and of one size.
+    A thread of FFCV reads ahead and decodes with up to `workers` threads. It ends with this
+    iterator, also if that is closed or garbage-collected early. The tensors are copies, because
+    FFCV reuses the memory of its batches.
 
-    A thread of FFCV's reads ahead; it ends with this iterator, also if that is closed or dropped halfway. It decodes
-    with up to `workers` threads. The tensors are copies, as FFCV writes later batches over earlier ones.
+    Raises RuntimeError if an image cannot be decoded or if FFCV's thread dies.
     """
     stat = os.stat(path)
     threads = min(max(1, workers), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    reader, manager = _opened(path, stat.st_ino, stat.st_mtime_ns)
-    metadata, order = reader.metadata, ids
-    if boxes is not None:
-        # A row for each place in the epoch instead of each sample: no larger than what is read.
-        metadata, order = _with_boxes(metadata[ids], boxes), np.arange(len(ids))
+    reader, manager = _open(path, stat.st_ino, stat.st_mtime_ns)
+    metadata, order, resolution = reader.metadata, request.ids, None
+    if request.boxes is not None:
+        # One row per position in the epoch, instead of one per sample of the file.
+        metadata = _with_boxes(metadata[request.ids], request.boxes)
+        order, resolution = np.arange(len(request.ids)), request.resolution
     loader = _loader(path, threads, resolution)
-    loader.batch_size, loader.memory_manager = batch_size, manager
+    loader.batch_size, loader.memory_manager = request.batch_size, manager
     loader.reader = SimpleNamespace(metadata=metadata)
     loader.graph.metadata = metadata  # has the size of raw images
     loader.traversal_order.ids = loader.first_traversal_order = order.astype(np.uint64)
     iterator = iter(loader)
     try:
-        place = 0
+        position = 0
         while (batch := _next(iterator)) is not None:
             _, (images, labels) = batch
-            damaged = (
-                metadata["f0"]["damaged"][place : place + len(labels)]
-                if boxes is not None
-                else np.zeros(1)
-            )
-            if damaged.any():
-                raise RuntimeError(
-                    f"{path} is damaged: sample {ids[place + int(damaged.argmax())]} cannot be decoded"
-                )
-            place += len(labels)
+            if request.boxes is not None:
+                damaged = metadata["f0"]["damaged"][position : position + len(labels)]
+                if damaged.any():
+                    sample = request.ids[position + int(damaged.argmax())]
+                    raise RuntimeError(f"{path} is damaged: sample {sample} cannot be decoded")
+            position += len(labels)
             yield torch.from_numpy(images).clone(), torch.from_numpy(labels).flatten().clone()
     finally:
         _close(iterator)
 
 
 def _with_boxes(metadata: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """FFCV's metadata (n,) with the boxes (n, 4) and a mark for damage among the columns of the image."""
-    wider = np.zeros(len(metadata), [("f0", _CROPPED), ("f1", "<i8")])
+    """FFCV's metadata (n,) with the boxes (n, 4) and a flag for damage as columns of the image."""
+    wider = np.zeros(len(metadata), [("f0", _CROPPED_IMAGE), ("f1", "<i8")])
     wider["f1"] = metadata["f1"]
     for name in IMAGE.names or ():
         wider["f0"][name] = metadata["f0"][name]
-    for name, column in zip("yxhw", boxes.T, strict=True):
+    for name, column in zip(_BOX_COLUMNS, boxes.T, strict=True):
         wider["f0"][name] = column
     return wider
 
 
 def _next(iterator: EpochIterator) -> Any:
-    """The next entry of FFCV's queue, None at the end. FFCV's own __next__ waits for ever if its thread has died."""
+    """Next entry of FFCV's queue, None at the end. FFCV's __next__ hangs if its thread has died."""
     while True:
         try:
             return iterator.output_queue.get(timeout=1)
@@ -231,11 +216,11 @@ def _next(iterator: EpochIterator) -> Any:
 
 
 def _close(iterator: EpochIterator) -> None:
-    """Ends FFCV's thread, which by itself would wait for ever to put a batch into a full queue (FFCV issue 345)."""
-    iterator.iter_ixes = iter(())  # no batch after the one in work
+    """End FFCV's thread, which would block forever on a full queue (FFCV issue 345)."""
+    iterator.iter_ixes = iter(())  # no batch after the current one
     iterator.close()
-    # Not by `join` alone, since the thread still wants to put its last batch and the end mark into the queue. The
-    # garbage collector may close an abandoned iterator from within that very thread, which then must not wait.
+    # `join` alone would block: the thread still puts its last batch and the end mark into the
+    # queue. The garbage collector may run this in that very thread, which must not wait for itself.
     while iterator.is_alive():
         while not iterator.output_queue.empty():
             iterator.output_queue.get()

@@ -1,4 +1,4 @@
-"""The originals of one split, decoded to RGB and brought to the size in which they are stored."""
+"""Original images of one split, decoded to RGB at the size in which they are stored."""
 
 from __future__ import annotations
 
@@ -9,64 +9,68 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from clr.config import DatasetConfig
+from clr.data.info import Crop
+from clr.data.pixels import Unreadable, to_rgb
 from clr.errors import UserError
-
-
-class Unreadable(Exception):
-    """An original that is no image, or a damaged one; the message says why."""
 
 
 @dataclass(frozen=True)
 class Images:
     """The images of one split, decoded on demand."""
 
-    items: np.ndarray | list[str]  # uint8 (n, h, w, 3), or paths of files
-    labels: np.ndarray  # int64 (n,)
+    items: np.ndarray | list[str]  # uint8 of shape (n, h, w, 3), or the paths of n files
+    labels: np.ndarray  # int64 of shape (n,)
     dataset: DatasetConfig
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """Image i as uint8 (H, W, 3); errors as `read` raises them."""
+        """Image i: uint8 of shape (H, W, 3). Raises as `read` does."""
         return np.array(self.read(i)[0])
 
     def read(self, i: int) -> tuple[Image.Image, str]:
-        """Image i in RGB and in the size to store, and Pillow's name of the mode that it had.
+        """Image i in RGB at the size to be stored, and Pillow's name of its original mode.
 
-        Grey images get three equal channels, alpha is dropped, EXIF rotation is not applied (torchvision's
-        ImageFolder does the same). Unreadable for what Pillow cannot decode, UserError where the disk fails: only the
-        former is a fact about the image, which may be left out.
+        `to_rgb` describes the conversion. EXIF rotation is not applied, as in torchvision's
+        ImageFolder. The first image of a file with several (animation, multi-page TIFF) is used.
+
+        Raises:
+            Unreadable: Pillow cannot decode the file. It may be left out: the file itself is bad.
+            UserError: the file system fails. The file may be good, so nothing may be left out.
         """
         item = self.items[i]
         if not isinstance(item, str):
             return self._resized(Image.fromarray(item)), "RGB"
         try:
             with open(item, "rb") as file:
-                content = io.BytesIO(file.read())
+                content = file.read()
         except OSError as error:
             raise UserError(
-                f"{item} cannot be read ({error.strerror}); mend that and go on"
+                f"{item} cannot be read ({error.strerror}); fix that and run the command again"
             ) from None
+        if not content:
+            raise Unreadable("the file is empty")
         try:
-            with Image.open(content) as image:
-                return self._resized(image.convert("RGB")), image.mode
-        except MemoryError:
+            with Image.open(io.BytesIO(content)) as image:
+                return self._resized(to_rgb(image)), image.mode
+        except (MemoryError, Unreadable):
             raise
-        except UnidentifiedImageError:  # its message has an address in memory
-            raise Unreadable("no image in any format that Pillow reads") from None
-        except Exception as error:  # decoders fail in many ways on damaged files
+        except UnidentifiedImageError:  # its message contains an address in memory
+            raise Unreadable("not an image in any format that Pillow reads") from None
+        except Exception as error:  # decoders raise many types on damaged files
             raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0]) from None
 
     def _resized(self, image: Image.Image) -> Image.Image:
-        if self.dataset.crop == "padded":
-            size = (self.dataset.resolution, self.dataset.resolution)
-        else:
-            shorter, to = min(image.size), self.dataset.short_side
-            if to is None or shorter <= to:
-                return image
-            size = (
-                image.width * to // shorter,
-                image.height * to // shorter,
-            )  # rounded as torchvision's Resize does
+        size = self._stored_size(image)
         return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
+
+    def _stored_size(self, image: Image.Image) -> tuple[int, int]:
+        """Width and height in which the image is stored."""
+        if self.dataset.crop == Crop.PADDED:
+            return self.dataset.resolution, self.dataset.resolution
+        shorter, limit = min(image.size), self.dataset.short_side
+        if limit is None or shorter <= limit:
+            return image.size
+        # Rounded as torchvision's Resize does.
+        return image.width * limit // shorter, image.height * limit // shorter

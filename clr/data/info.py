@@ -1,4 +1,4 @@
-"""What is known of a converted dataset, its manifest on disk, and the check that its files are what they were."""
+"""Description of a converted dataset, its manifest on disk, and the check of its files."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
 
 from clr.config import DatasetConfig
 from clr.errors import UserError
+from clr.files import write_json
 
-SPLITS = ("train", "test")
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+
+class Crop(StrEnum):
+    """Values of `dataset.crop`: the form in which images are stored and cropped."""
+
+    PADDED = "padded"  # stored as raw pixels of the final resolution; padded and cropped on device
+    RANDOM_RESIZED = "random_resized"  # stored as JPEG of any size; cropped and resized on loading
 
 
 @dataclass(frozen=True)
@@ -19,33 +30,34 @@ class DatasetInfo:
     """A prepared dataset."""
 
     name: str
-    label: str  # for people: the name that figures print
+    label: str  # display name, used in figures
     classes: tuple[str, ...]
     num_train: int
     num_test: int
     resolution: int  # batches have images of resolution × resolution pixels
     mean: tuple[float, ...]  # of each channel (RGB) over the training images, pixels in [0, 1]
     std: tuple[float, ...]
-    fingerprint: (
-        str  # sha256 of all pixels and labels; of the JPEG files instead where such are stored
-    )
+    fingerprint: str  # SHA-256 of the stored data (raw pixels or JPEG files) and the labels
     folder: str  # data_dir/<name>-<key>
-    config: DatasetConfig  # what it was made from
-    skipped: int = 0  # originals that could not be read; skipped.txt in the folder names them
-    converted: dict[str, int] = field(
-        default_factory=dict
-    )  # originals that were not RGB, by Pillow's name of their mode
+    config: DatasetConfig  # the configuration it was converted with
+    skipped: int = 0  # originals that could not be read; listed in skipped.txt in the folder
+    # Number of originals in each mode other than RGB, by Pillow's name of the mode.
+    converted: dict[str, int] = field(default_factory=dict)
 
-    def size(self, split: str) -> int:
+    def size(self, split: Split) -> int:
+        """Number of images in the split."""
         return self.num_train if split == "train" else self.num_test
 
-    def beton(self, split: str) -> str:
+    def beton(self, split: Split) -> str:
         """Path of the split's FFCV file."""
         return os.path.join(self.folder, f"{split}.beton")
 
 
 def beton_record(path: str) -> dict[str, Any]:
-    """Size in bytes, and sha256 of the first and last MiB: enough to notice a truncated or a foreign file at once."""
+    """Size in bytes and SHA-256 of the first and last MiB of a file.
+
+    Enough to detect a truncated or a different file without reading all of it.
+    """
     size, mib = os.path.getsize(path), 1 << 20
     with open(path, "rb") as file:
         digest = hashlib.sha256(file.read(mib))
@@ -54,31 +66,26 @@ def beton_record(path: str) -> dict[str, Any]:
     return {"bytes": size, "sha256_of_ends": digest.hexdigest()}
 
 
-def _seal(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def write_manifest(folder: str, facts: dict[str, Any], betons: dict[str, Any]) -> None:
+    """Write manifest.json, which marks the conversion in `folder` as complete.
 
-
-def write_manifest(path: str, facts: dict[str, Any], betons: dict[str, Any]) -> None:
-    """`facts`: the fields of DatasetInfo but folder and config. `betons`: a beton_record per split.
-
-    The manifest is there whole or not at all, since it says that the files are.
+    `facts` are the fields of DatasetInfo except folder and config; `betons` is a `beton_record` per
+    split.
     """
     content = {**facts, "betons": betons}
-    with open(f"{path}.new", "w") as file:
-        json.dump({**content, "sha256": _seal(content)}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(f"{path}.new", path)
+    write_json({**content, "sha256": _checksum(content)}, _manifest(folder))
 
 
 def read_manifest(folder: str, config: DatasetConfig) -> tuple[DatasetInfo, dict[str, Any]] | None:
-    """The dataset in `folder` and its beton records; None where none was converted; UserError where it is damaged."""
-    path = os.path.join(folder, "manifest.json")
+    """The dataset in `folder` and its beton records; None if nothing was converted there.
+
+    UserError if the manifest is damaged.
+    """
+    path = _manifest(folder)
     try:
-        with open(path, "rb") as file:
-            content = json.load(file)
-        seal = content.pop("sha256")
-        if seal != _seal(content):
+        content = json.loads(path.read_bytes())
+        expected = content.pop("sha256")
+        if expected != _checksum(content):
             raise ValueError("its checksum differs")
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -92,7 +99,7 @@ def read_manifest(folder: str, config: DatasetConfig) -> tuple[DatasetInfo, dict
 
 
 def verify_betons(info: DatasetInfo, betons: dict[str, Any]) -> None:
-    """UserError if an FFCV file is missing, truncated, or another than the one that was written."""
+    """Raise UserError if an FFCV file is missing, truncated or not the one that was converted."""
     for split in SPLITS:
         path, expected = info.beton(split), betons[split]
         if not os.path.exists(path):
@@ -104,3 +111,11 @@ def verify_betons(info: DatasetInfo, betons: dict[str, Any]) -> None:
         else:
             continue
         raise UserError(f"{path} {problem}; delete the folder {info.folder} to convert again")
+
+
+def _manifest(folder: str) -> Path:
+    return Path(folder) / "manifest.json"
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,219 +1,188 @@
-"""Batches from either loader: FFCV, or torch's DataLoader for machines where FFCV is not built."""
+"""Batches of a prepared dataset, by FFCV or, on machines without FFCV, by torch's DataLoader."""
 
 from __future__ import annotations
 
 import functools
-import io
-import signal
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from clr.data.beton import Beton
 from clr.data.crops import central_boxes, random_boxes
-from clr.data.info import DatasetInfo
+from clr.data.info import Crop, DatasetInfo, Split
 from clr.data.order import permutation
+from clr.data.requests import Request
+from clr.data.torch_files import read_torch
 from clr.errors import UserError
+
+LOADERS = ("auto", "ffcv", "torch")
 
 
 class Batch(NamedTuple):
-    """Tensors on the host that own their memory; a later batch leaves them alone."""
+    """Tensors on the host that own their memory; later batches do not overwrite them."""
 
-    images: Tensor  # uint8 (B, H, W, 3)
-    labels: Tensor  # int64 (B,)
-    ids: Tensor  # int64 (B,): positions in the split
-
-
-@functools.cache
-def _ffcv_problem() -> str | None:
-    """Why FFCV cannot be imported; None if it can."""
-    try:
-        import clr.data.ffcv_files  # noqa: F401
-    except (
-        Exception
-    ) as error:  # a half-built FFCV, or one built for other libraries, fails in many ways
-        return f"{type(error).__name__}: {error}"
-    return None
+    images: Tensor  # uint8 of shape (B, H, W, 3)
+    labels: Tensor  # int64 of shape (B,)
+    ids: Tensor  # int64 of shape (B,): positions in the split
 
 
-def resolve_loader(loader: str) -> str:
-    """Either "ffcv" or "torch"; "auto" is FFCV where it can be imported. UserError for "ffcv" where it cannot."""
-    if loader not in ("auto", "ffcv", "torch"):
-        raise UserError(f"loader={loader} is unknown; use auto, ffcv or torch")
-    if loader == "torch":
-        return "torch"
-    problem = _ffcv_problem()
-    if problem is None:
-        return "ffcv"
-    if loader == "auto":
-        return "torch"
-    raise UserError(
-        f"loader=ffcv, but FFCV cannot be imported ({problem}); install libopencv-dev libturbojpeg0-dev pkg-config g++ "
-        "with apt and then the package ffcv, or use loader=torch"
-    )
+@dataclass(frozen=True)
+class Reader:
+    """The implementation that reads the files."""
+
+    name: str  # "ffcv" or "torch"
+    workers: int  # threads (ffcv) or processes (torch; 0 reads in this process)
+
+    def read(self, beton: Beton, request: Request) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels of each batch."""
+        if self.name == "torch":
+            return read_torch(beton, request, self.workers)
+        from clr.data.ffcv_files import read_ffcv
+
+        return read_ffcv(beton.path, request, self.workers)
 
 
-# What a launcher or a terminal sends to all processes of a run. The trainer decides what becomes of them; a loading
-# process that died of one would break the trainer's orderly stop. It ends with its iterator or its parent.
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+@dataclass(frozen=True)
+class Shard:
+    """One rank's part of each batch."""
 
-
-def _ignore_signals(worker: int) -> None:
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-
-
-class _Batches(Dataset[tuple[Tensor, Tensor]]):
-    """Map from arrays of ids and boxes, no boxes for raw images, to images and their labels."""
-
-    def __init__(self, beton: Beton, resolution: int) -> None:
-        self.beton, self.shape = beton, (resolution, resolution, 3)
-
-    def __getitem__(self, share: tuple[np.ndarray, np.ndarray | None]) -> tuple[Tensor, Tensor]:
-        ids, boxes = share
-        pixels = np.empty((len(ids), *self.shape), np.uint8)
-        for k, i in enumerate(ids):
-            data = self.beton.data(i)
-            if boxes is None:
-                pixels[k] = np.frombuffer(data, np.uint8).reshape(self.shape)
-            else:
-                pixels[k] = np.asarray(self._crop(data, boxes[k]))
-        return torch.from_numpy(pixels), torch.from_numpy(self.beton.labels[ids])
-
-    def _crop(self, data: memoryview, box: np.ndarray) -> Image.Image:
-        y, x, h, w = box.tolist()
-        with Image.open(io.BytesIO(data)) as image:
-            # Columns first, then rows, as clr.data.resize does; Pillow's own order varies with versions and sizes.
-            narrow = image.crop((x, y, x + w, y + h)).resize(
-                (self.shape[1], h), Image.Resampling.BILINEAR
-            )
-            return narrow.resize((self.shape[1], self.shape[0]), Image.Resampling.BILINEAR)
+    rank: int = 0
+    world_size: int = 1
+    grad_accum_steps: int = 1  # micro-batches per rank and step
 
 
 class BatchLoader:
-    """One rank's batches of one split, the same ones in the same order from either loader and any number of workers.
+    """One rank's batches of one split.
 
-    Images of a dataset with crop=random_resized are cropped here, by boxes of clr.data.crops. The loaders' pixels may
-    then differ by what Pillow's libjpeg and FFCV's libturbojpeg make of a JPEG: by nothing where both are
-    libjpeg-turbo (measured on 13,325 crops of Imagenette at 128 pixels, 3.2.0 against Debian's: no pixel differs).
+    Either loader, with any number of workers, gives the same samples in the same order. Images of a
+    dataset with crop=random_resized are cropped here, by the boxes of clr.data.crops. Their pixels
+    may differ between the loaders as far as Pillow's libjpeg and FFCV's libturbojpeg decode
+    differently: not at all where both are libjpeg-turbo (13,325 crops of Imagenette at 128 pixels,
+    3.2.0 compared with Debian's).
     """
 
     def __init__(
-        self,
-        info: DatasetInfo,
-        split: str,
-        batch_size: int,
-        loader: str,
-        workers: int,
-        rank: int = 0,
-        ranks: int = 1,
-        accumulate: int = 1,
+        self, info: DatasetInfo, split: Split, batch_size: int, reader: Reader, shard: Shard
     ) -> None:
-        self._info, self._split, self._workers = info, split, workers
-        self._rank, self._ranks = rank, ranks
-        self._cropped = info.config.crop == "random_resized"
+        self._info, self._split, self._reader, self._shard = info, split, reader, shard
         self._beton = Beton(info.beton(split))
         if split == "train":
-            if batch_size % (ranks * accumulate):
+            parts = shard.world_size * shard.grad_accum_steps
+            if batch_size % parts:
                 raise ValueError(
-                    f"batch_size={batch_size} is no multiple of {ranks} ranks × {accumulate} parts"
+                    f"batch_size={batch_size} is not a multiple of {shard.world_size} ranks × "
+                    f"{shard.grad_accum_steps} micro-batches"
                 )
+            self._global_batch_size = batch_size
+            self._micro_batch_size = batch_size // parts
             self.steps_per_epoch = info.num_train // batch_size
-            self._step, self._part = batch_size, batch_size // (ranks * accumulate)
         else:
-            self._ids = np.array_split(np.arange(info.num_test), ranks)[rank]
+            self._ids = np.array_split(np.arange(info.num_test), shard.world_size)[shard.rank]
+            self._micro_batch_size = batch_size
             self.steps_per_epoch = -(-len(self._ids) // batch_size)
-            self._part = batch_size
-        self._read = self._read_ffcv if loader == "ffcv" else self._read_torch
 
     def epoch(self, seed: int = 0, epoch: int = 0, start: int = 0) -> Generator[Batch, None, None]:
-        """The batches of an epoch from step `start` on.
+        """Batches of an epoch, starting with step `start`.
 
-        train: shuffled by (seed, epoch); samples that do not fill a last batch are left out. Each step is this rank's
-        part of the global batch, in `accumulate` batches one after the other. test: this rank's samples in their
-        order, the last batch may be smaller; seed and epoch mean nothing. An iterator that is not run to its end is
-        best closed (contextlib.closing); being garbage-collected closes it as well.
+        train: shuffled by (seed, epoch); samples that do not fill a last batch are left out. A step
+        is this rank's part of the global batch, in `grad_accum_steps` consecutive batches.
+        test: this rank's samples in order; the last batch may be smaller. Seed and epoch are not
+        used.
+
+        Close an iterator that is not exhausted (contextlib.closing), which ends its threads and
+        processes. Garbage collection closes it as well.
         """
-        if self._split == "train":
-            steps = permutation(seed, epoch, self._info.num_train)[
-                : self.steps_per_epoch * self._step
-            ]
-            shares = steps.reshape(self.steps_per_epoch, self._ranks, -1)[start:, self._rank]
-            ids = shares.reshape(-1)
-        else:
-            ids = self._ids[start * self._part :]
+        ids = self._epoch_ids(seed, epoch, start)
         if len(ids) == 0:
             return
-        boxes = self._boxes(ids, seed, epoch) if self._cropped else None
-        chunks = np.split(ids, range(self._part, len(ids), self._part))
-        for chunk, (images, labels) in zip(chunks, self._read(ids, boxes, chunks), strict=True):
+        boxes = self._boxes(ids, seed, epoch)
+        request = Request(ids, self._micro_batch_size, self._info.resolution, boxes)
+        batches = self._reader.read(self._beton, request)
+        for chunk, (images, labels) in zip(request.chunks(), batches, strict=True):
             yield Batch(images, labels, torch.from_numpy(chunk))
 
-    def _boxes(self, ids: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    def _epoch_ids(self, seed: int, epoch: int, start: int) -> np.ndarray:
+        """Ids of this rank's samples from step `start` on."""
+        if self._split == "test":
+            return self._ids[start * self._micro_batch_size :]
+        order = permutation(seed, epoch, self._info.num_train)
+        order = order[: self.steps_per_epoch * self._global_batch_size]
+        by_rank = order.reshape(self.steps_per_epoch, self._shard.world_size, -1)
+        return by_rank[start:, self._shard.rank].reshape(-1)
+
+    def _boxes(self, ids: np.ndarray, seed: int, epoch: int) -> np.ndarray | None:
+        """Crops of the samples; None if images are stored as they are used."""
+        if self._info.config.crop == Crop.PADDED:
+            return None
         heights, widths = self._beton.heights[ids], self._beton.widths[ids]
         if self._split == "train":
             return random_boxes(seed, epoch, ids, heights, widths)
         return central_boxes(heights, widths)
 
-    def _read_ffcv(
-        self, ids: np.ndarray, boxes: np.ndarray | None, chunks: list[np.ndarray]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        from clr.data.ffcv_files import read_beton
-
-        resolution = self._info.resolution if self._cropped else None
-        return read_beton(self._beton.path, ids, self._part, self._workers, boxes, resolution)
-
-    def _read_torch(
-        self, ids: np.ndarray, boxes: np.ndarray | None, chunks: list[np.ndarray]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        cuts = (
-            np.split(boxes, range(self._part, len(ids), self._part))
-            if boxes is not None
-            else [None] * len(chunks)
-        )
-        loader = DataLoader(
-            _Batches(self._beton, self._info.resolution),
-            batch_size=None,
-            sampler=list(zip(chunks, cuts, strict=True)),
-            num_workers=self._workers,
-            worker_init_fn=_ignore_signals,
-            generator=torch.Generator(),  # its own leaves torch's global one as it is
-        )
-        # A process that is being started has not got to ignoring them yet; it inherits that they wait.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            return iter(loader)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
 
 def open_loader(
     info: DatasetInfo,
-    split: str,
+    split: Split,
     batch_size: int,
     loader: str,
     workers: int,
     rank: int = 0,
-    ranks: int = 1,
-    accumulate: int = 1,
+    world_size: int = 1,
+    grad_accum_steps: int = 1,
 ) -> BatchLoader:
-    """Batches of `split` ("train" or "test") of a prepared dataset by `loader` (auto, ffcv, torch), for one rank.
+    """Open the batches of one split of a prepared dataset, for one rank.
 
-    batch_size: train: of all `ranks` together, each of which gets a contiguous part of every batch, in `accumulate`
-    equal ones; ValueError unless it is a multiple of both. test: what a rank, which gets a contiguous part of the
-    split, reads at a time. workers: processes (torch; 0 loads in this process) or threads (ffcv) that load. UserError
-    if there are fewer training images than batch_size.
+    Args:
+        split: "train" or "test".
+        batch_size: for train the global batch size, of which each rank gets a contiguous part, in
+            `grad_accum_steps` equal micro-batches; for test the number of images that a rank reads
+            at a time from its contiguous part of the split.
+        loader: "auto", "ffcv" or "torch".
+        workers: threads (ffcv) or processes (torch; 0 loads in this process) that load data.
+
+    Raises:
+        UserError: there are fewer training images than `batch_size`.
+        ValueError: `batch_size` is not a multiple of `world_size` × `grad_accum_steps`.
     """
     if split == "train" and batch_size > info.num_train:
         raise UserError(
-            f"batch_size={batch_size}, but {info.label} has only {info.num_train} training images; use a smaller one"
+            f"batch_size={batch_size} exceeds the {info.num_train} training images of "
+            f"{info.label}; use a smaller one"
         )
-    return BatchLoader(
-        info, split, batch_size, resolve_loader(loader), workers, rank, ranks, accumulate
+    reader = Reader(resolve_loader(loader), workers)
+    shard = Shard(rank, world_size, grad_accum_steps)
+    return BatchLoader(info, split, batch_size, reader, shard)
+
+
+def resolve_loader(loader: str) -> str:
+    """Resolve "auto" to "ffcv" if FFCV can be imported, else to "torch".
+
+    UserError if the loader is unknown, and for "ffcv" if it cannot be imported.
+    """
+    if loader not in LOADERS:
+        raise UserError(f"loader={loader} is unknown; use auto, ffcv or torch")
+    if loader == "torch":
+        return "torch"
+    problem = _ffcv_import_error()
+    if problem is None:
+        return "ffcv"
+    if loader == "auto":
+        return "torch"
+    raise UserError(
+        f"loader=ffcv, but FFCV cannot be imported ({problem}); install libopencv-dev "
+        "libturbojpeg0-dev pkg-config g++ with apt and then the package ffcv, or use loader=torch"
     )
+
+
+@functools.cache
+def _ffcv_import_error() -> str | None:
+    """Why FFCV cannot be imported; None if it can."""
+    try:
+        import clr.data.ffcv_files  # noqa: F401
+    except Exception as error:  # a broken build of FFCV can raise anything
+        return f"{type(error).__name__}: {error}"
+    return None

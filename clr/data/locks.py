@@ -1,4 +1,4 @@
-"""File locks between processes that prepare the same data."""
+"""Locks between processes that prepare the same data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from filelock import FileLock, Timeout
 
 @contextmanager
 def locked(path: str, waiting: str) -> Iterator[None]:
-    """Hold the lock file `path` during the block; print `waiting` if another process holds it."""
+    """Hold the lock file `path` during the block; print `waiting` if another process holds it.
+
+    The operating system releases the lock of a process that dies.
+    """
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

@@ -17,7 +17,7 @@ from clr.data.sources import Source, open_source
 from clr.errors import UserError
 
 # Increase when the converted files or the manifest change: older ones are then converted again.
-FORMAT = 2
+FORMAT = 3
 
 _prepared: dict[str, DatasetInfo] = {}
 
@@ -35,7 +35,8 @@ def prepare(dataset: DatasetConfig, data_dir: str, loader: str) -> DatasetInfo:
     """
     resolve_loader(loader)
     source = open_source(dataset)
-    source.fetch()
+    if not source.is_available():
+        source.fetch()
     folder = _folder(source, data_dir)
     info = _find(source, folder)
     if info is None:

@@ -1,6 +1,7 @@
-"""Pillow's antialiased bilinear resizing, compiled by numba: to the bit what the torch loader has from Pillow itself.
+"""Pillow's antialiased bilinear resizing, compiled by Numba; bit-identical to Pillow's result.
 
-FFCV's decoders run as compiled code and cannot call Pillow; OpenCV's resizing, which FFCV offers, gives other pixels.
+FFCV's decoders run as compiled code and cannot call Pillow. OpenCV's resizing, which FFCV offers,
+gives other pixels.
 """
 
 from __future__ import annotations
@@ -8,15 +9,19 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-BITS = 22  # of the fraction in Pillow's fixed-point weights
+BITS = 22  # fraction bits of Pillow's fixed-point weights
 
-# Without fastmath, which would round the weights otherwise than Pillow does.
+# Without fastmath, which would round the weights differently from Pillow.
 _compiled = numba.njit(nogil=True, error_model="numpy")
 
 
 @_compiled
 def _weights(n_in, n_out):  # type: ignore[no-untyped-def]
-    """For each of n_out pixels: the first of the n_in pixels that it depends on, how many, and their weights."""
+    """Weights of the input pixels of each output pixel, when n_in pixels are resized to n_out.
+
+    Returns the first input pixel (n_out,), the number of input pixels (n_out,) and their weights
+    (n_out, largest number), all int32.
+    """
     scale = n_in / n_out
     support = max(scale, 1.0)
     starts, counts = np.empty(n_out, np.int32), np.empty(n_out, np.int32)
@@ -38,10 +43,10 @@ def _weights(n_in, n_out):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def crop_and_resize(image, y, x, h, w, out):  # type: ignore[no-untyped-def]
-    """Fills `out` (H, W, 3) with the box of `image` (h', w', 3), both uint8. Columns first, rounded, then rows."""
-    height, width = out.shape[0], out.shape[1]
-    between = np.empty((h, width * 3), np.uint8)
+def _resize_columns(image, box, out):  # type: ignore[no-untyped-def]
+    """Resize the box of `image` to `width` columns; fill `out`, uint8 of shape (h, 3 * width)."""
+    y, x, h, w = box
+    width = out.shape[1] // 3
     starts, counts, weights = _weights(w, width)
     half = np.int32(1 << (BITS - 1))
     for row in range(h):
@@ -53,18 +58,38 @@ def crop_and_resize(image, y, x, h, w, out):  # type: ignore[no-untyped-def]
                 red += np.int32(image[y + row, first + k, 0]) * weight
                 green += np.int32(image[y + row, first + k, 1]) * weight
                 blue += np.int32(image[y + row, first + k, 2]) * weight
-            # The weights are positive and rounded, so that a sum is at most a little above 255.
-            between[row, 3 * i] = min(255, red >> BITS)
-            between[row, 3 * i + 1] = min(255, green >> BITS)
-            between[row, 3 * i + 2] = min(255, blue >> BITS)
-    starts, counts, weights = _weights(h, height)
-    sums = np.empty(width * 3, np.int32)
+            # The weights are positive but rounded, so a sum can slightly exceed 255.
+            out[row, 3 * i] = min(255, red >> BITS)
+            out[row, 3 * i + 1] = min(255, green >> BITS)
+            out[row, 3 * i + 2] = min(255, blue >> BITS)
+
+
+@_compiled
+def _resize_rows(rows, out):  # type: ignore[no-untyped-def]
+    """Resize `rows`, (h, 3 * width), to the height of `out`, (height, width, 3), both uint8."""
+    height, width = out.shape[0], out.shape[1]
+    starts, counts, weights = _weights(rows.shape[0], height)
+    sums = np.empty(3 * width, np.int32)
     for i in range(height):
-        sums[:] = half
+        sums[:] = np.int32(1 << (BITS - 1))
         for k in range(counts[i]):
             weight = weights[i, k]
-            for j in range(width * 3):
-                sums[j] += np.int32(between[starts[i] + k, j]) * weight
+            for j in range(3 * width):
+                sums[j] += np.int32(rows[starts[i] + k, j]) * weight
         for j in range(width):
             for c in range(3):
                 out[i, j, c] = min(255, sums[3 * j + c] >> BITS)
+
+
+@_compiled
+def crop_and_resize(image, box, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with the resized box of `image`: columns first, rounded, then rows.
+
+    Args:
+        image: uint8 of shape (height, width, 3).
+        box: (y, x, h, w), integers.
+        out: uint8 of shape (H, W, 3); overwritten.
+    """
+    rows = np.empty((box[2], 3 * out.shape[1]), np.uint8)
+    _resize_columns(image, box, rows)
+    _resize_rows(rows, out)
