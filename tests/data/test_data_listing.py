@@ -180,7 +180,7 @@ def test_classes_that_differ_in_unicode_normalisation_are_shown_escaped(tmp_path
     nfc, nfd = (unicodedata.normalize(form, "Käfer") for form in ("NFC", "NFD"))
     files = [f"{s}/{c}/0.png" for s, c in (("train", nfc), ("test", nfd))]
     root = make_folder(tmp_path / "f", [*files, "train/x/0.png", "test/x/0.png"])
-    assert mistake(root).endswith(f"only one of them has {ascii(nfd)}, {ascii(nfc)}")
+    assert mistake(root).endswith(f"only one of them has {nfd!a}, {nfc!a}")
 
 
 def test_names_that_are_not_text_are_listed_escaped(config, data_folder, tmp_path):
