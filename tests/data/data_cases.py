@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from clr.config import DatasetConfig
+from clr.data import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADERS = ["ffcv", "torch"]
@@ -43,3 +48,29 @@ def unprivileged() -> Iterator[None]:
         yield
     finally:
         os.seteuid(user)
+
+
+def start_prepare(config: DatasetConfig, data_dir: Path, output: Path) -> BaseProcess:
+    """A process that prepares the dataset and writes its fingerprint and messages to `output`.
+
+    It is forked, which saves the many seconds that a new process takes to import torch.
+    """
+
+    def run() -> None:
+        with open(output, "w", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+            print(prepare(config, str(data_dir), "torch").fingerprint)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # about forking next to threads
+        process.start()
+    return process
+
+
+def wait_until(condition: Callable[[], bool], process: BaseProcess) -> None:
+    """Wait for something that the process does."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.is_alive(), "the process ended early"
+        assert time.monotonic() < deadline, "timeout"
+        time.sleep(0.001)

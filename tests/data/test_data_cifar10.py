@@ -1,14 +1,10 @@
 """CIFAR-10: the official batches, their download, and image folders of the same images."""
 
 import hashlib
-import json
 import os
 import pickle
-import subprocess
-import sys
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_cases import ROOT
+from data_cases import start_prepare, wait_until
 from torchvision.datasets import CIFAR10
 
 from clr.config import DatasetConfig
@@ -148,53 +144,30 @@ def archive(tmp_path) -> tuple[bytes, dict[str, Any]]:
     return path.read_bytes(), {**constants, "tgz_md5": md5(path)}
 
 
-def start_prepare(path: Path, data_dir: Path, constants: dict[str, Any], log: Path):
-    """A process that prepares CIFAR-10 from the server and prints its fingerprint."""
-    code = f"""
-import json
-from torchvision.datasets import CIFAR10
-for name, value in json.loads({json.dumps(constants)!r}).items():
-    setattr(CIFAR10, name, value)
-from clr.config import DatasetConfig
-from clr.data import prepare
-print(prepare({cifar_config(path)!r}, {str(data_dir)!r}, "torch").fingerprint)
-"""
-    with open(log, "w") as stderr:
-        return subprocess.Popen(
-            [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True
-        )
-
-
-def wait_until(condition, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, "the process ended early"
-        assert time.monotonic() < deadline, "timeout"
-        time.sleep(0.01)
-
-
-def test_two_processes_download_once(tmp_path, archive):
+def test_two_processes_download_once(tmp_path, archive, monkeypatch):
     content, constants = archive
     server = Server(content)
+    path, outputs = tmp_path / "cifar10", [tmp_path / "output0", tmp_path / "output1"]
     with serving(server) as url:
-        constants["url"] = url
-        path, logs = tmp_path / "cifar10", [tmp_path / "log0", tmp_path / "log1"]
-        first = start_prepare(path, tmp_path / "data", constants, logs[0])
+        use({**constants, "url": url}, monkeypatch)
+        first = start_prepare(cifar_config(path), tmp_path / "data", outputs[0])
         wait_until(lambda: server.downloads == 1, first)
-        second = start_prepare(path, tmp_path / "data", constants, logs[1])
+        second = start_prepare(cifar_config(path), tmp_path / "data", outputs[1])
         waiting = "CIFAR-10: another process is downloading it; waiting"
-        wait_until(lambda: waiting in logs[1].read_text(), second)
+        wait_until(lambda: outputs[1].exists() and waiting in outputs[1].read_text(), second)
         assert not open_source(cifar_config(path)).is_available()
         server.gate.set()
-        fingerprints = [process.communicate(timeout=120)[0] for process in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], [log.read_text() for log in logs]
+        for process in (first, second):
+            process.join(60)
+    texts = [output.read_text() for output in outputs]
+    assert [first.exitcode, second.exitcode] == [0, 0], texts
     assert server.downloads == 1
-    assert fingerprints[0] == fingerprints[1] != ""
-    assert sorted(os.listdir(path)) == [
-        ".download.lock",
-        "cifar-10-batches-py",
-        "cifar-10-python.tar.gz",
-    ]
+    fingerprints = {text.splitlines()[-1] for text in texts}
+    assert fingerprints == {
+        prepare(cifar_config(path), str(tmp_path / "data"), "torch").fingerprint
+    }
+    names = [".download.lock", "cifar-10-batches-py", "cifar-10-python.tar.gz"]
+    assert sorted(os.listdir(path)) == names
 
 
 def test_killed_download_is_repeated(tmp_path, archive, monkeypatch):
@@ -202,14 +175,13 @@ def test_killed_download_is_repeated(tmp_path, archive, monkeypatch):
     server = Server(content)
     path = tmp_path / "cifar10"
     with serving(server) as url:
-        constants["url"] = url
-        process = start_prepare(path, tmp_path / "data", constants, tmp_path / "log")
-        wait_until(lambda: list(path.glob("cifar-10-python.tar.gz*")), process)
+        use({**constants, "url": url}, monkeypatch)
+        process = start_prepare(cifar_config(path), tmp_path / "data", tmp_path / "output")
+        wait_until(lambda: (path / "cifar-10-python.tar.gz").exists(), process)
         process.kill()
-        process.communicate()
+        process.join()
         assert not open_source(cifar_config(path)).is_available()
         server.gate.set()
-        use(constants, monkeypatch)
         open_source(cifar_config(path)).fetch()
     assert server.downloads == 2
     assert len(open_source(cifar_config(path)).split("train")) == 50

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_cases import ROOT, photo, visible
+from data_cases import ROOT, photo, start_prepare, visible, wait_until
 from filelock import FileLock
 from PIL import Image
 
@@ -140,18 +139,6 @@ def test_unwritable_data_dir_is_named(config, tmp_path):
         prepare(config, str(tmp_path / "file"), "torch")
 
 
-def start_prepare(config: DatasetConfig, data: Path) -> subprocess.Popen:
-    """A process that prepares the dataset and prints its fingerprint."""
-    code = f"""
-from clr.config import DatasetConfig
-from clr.data import prepare
-print(prepare({config!r}, {str(data)!r}, "torch").fingerprint)
-"""
-    return subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-
-
 def many_photos(data_folder: Path) -> None:
     """Add 401 photos and a text to the ants, so that their conversion takes a while."""
     ants = data_folder / "train" / "ant"
@@ -167,13 +154,13 @@ def test_killed_conversion_is_resumed_with_identical_files(
 ):
     many_photos(data_folder)
     config.resolution, config.crop, data = 256, crop, tmp_path / "data"
-    process = start_prepare(config, data)
+    process = start_prepare(config, data, tmp_path / "output")
     pattern = ".insects-*.partial/train.beton.journal"
-    while not any(path.stat().st_size > 20 * RECORD.itemsize for path in data.glob(pattern)):
-        assert process.poll() is None, "the conversion ended before it could be killed"
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    wait_until(
+        lambda: any(p.stat().st_size > 20 * RECORD.itemsize for p in data.glob(pattern)), process
+    )
+    process.kill()
+    process.join()
     assert visible(data) == []
     (journal,) = data.glob(pattern)
     done = journal.stat().st_size // RECORD.itemsize
@@ -215,13 +202,15 @@ def test_files_without_a_manifest_are_converted_again(config, tmp_path):
 
 
 def test_several_processes_convert_once(config, tmp_path):
-    processes = [start_prepare(config, tmp_path / "data") for _ in range(3)]
-    outputs = {process.communicate(timeout=120)[0] for process in processes}
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    (fingerprint,) = outputs
+    outputs = [tmp_path / f"output{i}" for i in range(3)]
+    processes = [start_prepare(config, tmp_path / "data", output) for output in outputs]
+    for process in processes:
+        process.join(60)
+    texts = [output.read_text() for output in outputs]
+    assert [process.exitcode for process in processes] == [0, 0, 0], texts
     (folder,) = visible(tmp_path / "data")
     manifest = json.loads((tmp_path / "data" / folder / "manifest.json").read_text())
-    assert manifest["fingerprint"] == fingerprint.strip()
+    assert {text.splitlines()[-1] for text in texts} == {manifest["fingerprint"]}
 
 
 def test_second_process_waits_for_the_lock_and_uses_the_result(config, tmp_path, capfd):

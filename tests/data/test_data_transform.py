@@ -1,3 +1,5 @@
+"""Augmentation and normalisation: correctness, purity and statistics of the draws."""
+
 import itertools
 from dataclasses import replace
 
@@ -31,11 +33,12 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
     return (x - torch.tensor(INFO.mean).view(1, 3, 1, 1)) / torch.tensor(INFO.std).view(1, 3, 1, 1)
 
 
-def test_switched_off_it_only_normalises():
+def test_without_augmentation_images_are_only_normalised():
     transform, original = Transform(INFO, 0, False), IMAGES.clone()
     out = transform.train(IMAGES, IDS, 0, 0)
     assert out.dtype == torch.float32 and out.shape == (64, 3, 8, 8)
-    assert torch.equal(out, transform.test(IMAGES)) and torch.equal(IMAGES, original)
+    assert torch.equal(out, transform.test(IMAGES))
+    assert torch.equal(IMAGES, original)
     assert torch.allclose(out.double(), normalised(IMAGES), atol=1e-6)
     assert torch.equal(Transform(INFO, 4, True).test(IMAGES), out)
 
@@ -54,7 +57,7 @@ def test_training_images_are_padded_cropped_and_mirrored(padding, flip):
         )
 
 
-def test_images_that_come_cropped_are_only_mirrored():
+def test_images_that_the_loader_crops_are_only_mirrored():
     info = replace(INFO, config=DatasetConfig(crop="random_resized"))
     out = Transform(info, 4, True).train(IMAGES, IDS, 1, 2)
     assert torch.equal(out, Transform(INFO, 0, True).train(IMAGES, IDS, 1, 2))
@@ -69,10 +72,9 @@ def test_augmentation_depends_on_seed_epoch_and_id_alone():
     torch.manual_seed(123)
     np.random.seed(123)
     assert torch.equal(out, Transform(INFO, 4, True).train(IMAGES, IDS, 1, 2))
-    turned = torch.randperm(64)
-    assert torch.equal(
-        out[turned], transform.train(IMAGES[turned], IDS[turned], 1, 2)
-    )  # whatever batch it is in
+    shuffled = torch.randperm(64)
+    again = transform.train(IMAGES[shuffled], IDS[shuffled], 1, 2)
+    assert torch.equal(out[shuffled], again), "the augmentation depends on the batch"
     for seed, epoch, ids in [(2, 2, IDS), (1, 3, IDS), (2, 1, IDS), (1, 2, IDS + 1)]:
         assert not torch.equal(out, transform.train(IMAGES, ids, seed, epoch))
 
@@ -88,14 +90,13 @@ def test_draws_are_uniform_and_independent():
     transform = Transform(INFO, 4, True)
     ids = torch.arange(50000)
     dy, dx, mirrored = transform.draws(ids, 0, 0)
-    assert {dy.min(), dx.min()} == {0} and {dy.max(), dx.max()} == {8} and set(mirrored) == {0, 1}
+    assert {dy.min(), dx.min()} == {0}
+    assert {dy.max(), dx.max()} == {8}
+    assert set(mirrored) == {0, 1}
     joint = np.bincount((dy * 9 + dx) * 2 + mirrored, minlength=162)
-    assert abs(chi_square(joint)) < 4  # all three at once: uniform, and independent of one another
-    for other in (
-        transform.draws(ids, 0, 1),
-        transform.draws(ids, 1, 0),
-        transform.draws(ids + 50000, 0, 0),
-    ):
+    assert abs(chi_square(joint)) < 4  # uniform and independent of one another
+    others = [(ids, 0, 1), (ids, 1, 0), (ids + 50000, 0, 0)]
+    for other in (transform.draws(*arguments) for arguments in others):
         for mine, theirs, values in zip((dy, dx, mirrored), other, (9, 9, 2), strict=True):
             assert abs(chi_square(np.bincount(mine * values + theirs, minlength=values**2))) < 4
     neighbours = np.bincount(dy[:-1] * 9 + dy[1:], minlength=81)
@@ -116,8 +117,8 @@ def test_permutations_are_uniform():
         assert abs(chi_square(np.bincount(place, minlength=10))) < 4
 
 
-def test_draws_stay_what_they_are():
-    # Finished runs rest on these numbers: if this fails, their batches cannot be had again.
+def test_draws_are_the_same_as_in_finished_runs():
+    # If this fails, the batches of finished runs cannot be reproduced.
     assert permutation(0, 0, 8).tolist() == [3, 6, 0, 7, 4, 2, 5, 1]
     assert [hex(x) for x in draw(-1, 5, Purpose.AUGMENT, np.array([0, 2**40]))] == [
         "0xb4c9aabc2e5b377a",
@@ -127,6 +128,5 @@ def test_draws_stay_what_they_are():
 
 def test_constant_channel_becomes_zero():
     info = replace(INFO, mean=(1.0, 0.4, 0.3), std=(0.0, 0.25, 0.3))
-    assert (
-        Transform(info, 0, False).test(torch.full((1, 8, 8, 3), 255, dtype=torch.uint8))[:, 0] == 0
-    ).all()
+    white = torch.full((1, 8, 8, 3), 255, dtype=torch.uint8)
+    assert (Transform(info, 0, False).test(white)[:, 0] == 0).all()
