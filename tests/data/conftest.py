@@ -6,6 +6,7 @@ from data_cases import folder_config, photo
 from PIL import Image
 
 from clr.config import DatasetConfig
+from clr.data import DatasetInfo, prepare
 
 
 @pytest.fixture
@@ -35,6 +36,12 @@ def data_folder(tmp_path: Path) -> Path:
 def config(data_folder: Path) -> DatasetConfig:
     """The image folder `data_folder` as a dataset."""
     return folder_config(data_folder)
+
+
+@pytest.fixture
+def info(config: DatasetConfig, tmp_path: Path) -> DatasetInfo:
+    """`data_folder`, converted."""
+    return prepare(config, str(tmp_path / "data"), "torch")
 
 
 @pytest.fixture

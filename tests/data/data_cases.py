@@ -6,16 +6,17 @@ import multiprocessing
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from clr.config import DatasetConfig
-from clr.data import prepare
+from clr.data import Batch, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADERS = ["ffcv", "torch"]
@@ -31,6 +32,15 @@ def photo(rng: np.random.Generator, width: int, height: int) -> Image.Image:
     """A random image as smooth as a photograph, so that JPEG changes it as little."""
     coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def same(batches: Iterable[Batch], others: Iterable[Batch]) -> bool:
+    """Whether two sequences of batches are equal."""
+    batches, others = list(batches), list(others)
+    if len(batches) != len(others):
+        return False
+    pairs = [pair for b, o in zip(batches, others, strict=True) for pair in zip(b, o, strict=True)]
+    return all(torch.equal(x, y) for x, y in pairs)
 
 
 def visible(folder: Path) -> list[str]:

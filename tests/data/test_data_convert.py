@@ -140,11 +140,11 @@ def test_unwritable_data_dir_is_named(config, tmp_path):
 
 
 def many_photos(data_folder: Path) -> None:
-    """Add 401 photos and a text to the ants, so that their conversion takes a while."""
+    """Add 151 photos and a text to the ants, so that their conversion takes a while."""
     ants = data_folder / "train" / "ant"
     photo(np.random.default_rng(0), 300, 400).save(ants / "m.png")
     (ants / "text.png").write_text("not an image")
-    for i in range(400):
+    for i in range(150):
         os.link(ants / "m.png", ants / f"more{i}.png")
 
 
@@ -164,15 +164,15 @@ def test_killed_conversion_is_resumed_with_identical_files(
     assert visible(data) == []
     (journal,) = data.glob(pattern)
     done = journal.stat().st_size // RECORD.itemsize
-    assert 20 < done < 426
+    assert 20 < done < 176
     with open(journal, "ab") as file:
         file.write(b"half a record")
 
     read, real_read = [], Images.read
     monkeypatch.setattr(Images, "read", lambda images, i: read.append(i) or real_read(images, i))
     info = prepare(config, str(data), "torch")
-    assert len(read) == 426 - done + 9 + 1, "the skipped image is read twice, for its reason"
-    assert info.num_train == 425
+    assert len(read) == 176 - done + 9 + 1, "the skipped image is read twice, for its reason"
+    assert info.num_train == 175
     assert sorted(path.suffix for path in data.iterdir()) == ["", ".lock"]
     names = ["manifest.json", "skipped.txt", "test.beton", "train.beton"]
     assert sorted(os.listdir(info.folder)) == names
