@@ -14,9 +14,9 @@ examples:
   python scripts/prepare_data.py dataset=imagenet dataset.path=/datasets/imagenet
   python scripts/prepare_data.py dataset=folder dataset.path=/datasets/flowers dataset.name=flowers
 
-Datasets are the files in configs/dataset; their keys are described in clr/config.py. Later runs with
-the same values find the converted files. If the conversion is interrupted, the same command resumes
-it. If the dataset is already converted, the command only describes it.
+Datasets are the files in configs/dataset; their keys are described in clr/config.py. Runs with the
+same values find the converted files. If the conversion is interrupted, the same command resumes it.
+If the dataset is already converted, the command only describes it.
 """
 
 
