@@ -53,6 +53,7 @@ RUN_COLUMNS = [
     "torch",
     "data_fingerprint",
 ]
+# Columns of `runs` that hold text, even where it looks like a number: a data set may be named 1e3.
 RUN_TEXT_COLUMNS = [
     "run_id",
     "dataset",
@@ -67,4 +68,3 @@ RUN_TEXT_COLUMNS = [
     "torch",
     "data_fingerprint",
 ]
-"""The columns of `runs` that hold text, whatever a cell looks like: a data set may be named `1e3` or `null`."""

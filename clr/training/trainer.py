@@ -33,12 +33,12 @@ from clr.training.wandb_mirror import Tracker
 
 
 def train(
-    cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patience: float = 0.0
+    cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patience: float | None = None
 ) -> dict[str, Any]:
     """Make the run of `cfg` on the prepared data `info` unless the store has it; returns its run.json.
 
     All ranks call it together. A run that was killed goes on from its newest checkpoint. Raises Stopped, after another
-    checkpoint, when a signal asks for that, and Busy if another process makes the run, after `patience` seconds.
+    checkpoint, when a signal asks for that, and Busy if another process trains the run (`patience`: see Store.claim).
     """
     ranks = ranks or Ranks()
     store, name = Store(cfg.store), run_id(cfg, info.fingerprint)
