@@ -72,7 +72,8 @@ def _explain_syntax(override: str) -> str:
     problem = f"{override} cannot be parsed as KEY=VALUE"
     fix = f"{key}={format_value(value)}"
     if separator and _parses(fix):
-        return f"{problem}; quote the value: {shlex.quote(fix)}"
+        for_shell = shlex.quote(fix) if re.search(r'["$`\\\\!]', fix) else f'"{fix}"'
+        return f"{problem}; quote the value: {for_shell}"
     return f"{problem}; see https://hydra.cc/docs/advanced/override_grammar/basic"
 
 

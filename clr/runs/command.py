@@ -55,7 +55,12 @@ def overrides(config: dict[str, Any], here: bool = False) -> list[str]:
         for key, value in wanted.items()
         if (here or not _is_local(key)) and (key in ALWAYS or key not in base or base[key] != value)
     ]
-    removed = [f"~{key}" for key in base if key.startswith("optimizer.") and key not in wanted]
+    removed = [
+        override
+        for key, value in base.items()
+        if key.startswith("optimizer.") and key not in wanted
+        for override in _removal(key, value)
+    ]
     placeholder = [_FOLDER] if from_folder and not here else []
     # The keys of each group follow the group, as one would type them.
     order = list(asdict(cfg))
@@ -106,3 +111,8 @@ def _leaves(config: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def _override(key: str, value: Any, is_new: bool) -> str:
     """The override that sets `key`; Hydra wants a + before a key that the config does not have."""
     return f"{'+' if is_new else ''}{key}={format_value(value)}"
+
+
+def _removal(key: str, value: Any) -> list[str]:
+    """The overrides that remove `key`; Hydra does not find a key whose value is null."""
+    return [f"~{key}"] if value is not None else [f"{key}=0", f"~{key}"]

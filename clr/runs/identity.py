@@ -7,7 +7,6 @@ import importlib
 import inspect
 import json
 import math
-import pydoc
 import re
 from functools import cache
 from typing import Any
@@ -114,8 +113,9 @@ def _target(path: str) -> tuple[str, dict[str, Any]]:
     A class that cannot be imported or inspected here keeps the path that was given and no defaults.
     """
     try:
-        target = pydoc.locate(path)
-        parameters = inspect.signature(target).parameters.values()  # type: ignore[arg-type]
+        module, _, name = path.rpartition(".")
+        target = getattr(importlib.import_module(module), name)
+        parameters = inspect.signature(target).parameters.values()
     except Exception:  # whatever the import of a user's module raises
         return path, {}
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
