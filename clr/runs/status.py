@@ -1,14 +1,18 @@
-"""Status of a completed run."""
+"""How a run ends: the values of `status` in run.json, and the rule for divergence."""
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 
 class RunStatus(StrEnum):
-    """How a run ended, as `status` in run.json and in the table `runs` says."""
+    """The value of `status` in run.json and in the table `runs`."""
 
-    FINISHED = "finished"
-    """All steps were taken."""
-    DIVERGED = "diverged"
-    """The loss of a step was not finite, and the run ended with that step."""
+    FINISHED = "finished"  # trained for all its epochs
+    DIVERGED = "diverged"  # ended early, at the first step with a loss that is infinite or NaN
+
+
+def is_divergent(loss: float) -> bool:
+    """Return whether a training step with this loss ends the run as diverged."""
+    return not math.isfinite(loss)
