@@ -19,6 +19,7 @@ from clr.data.loaders import BatchLoader
 from clr.errors import Busy, Stopped
 from clr.runs.provenance import provenance
 from clr.runs.store import Store, run_id
+from clr.training.checkpoint import Checkpoints
 from clr.training.corridor_meter import Meter
 from clr.training.device import check_norm, pick_device, set_precision, to
 from clr.training.distributed import Ranks, divide
@@ -75,7 +76,11 @@ def train(
         folder = ranks.broadcast(lambda: store.begin(name, cfg, info.fingerprint))
         recorder = Recorder(folder, ranks)
         state = RunState(
-            model, optimizer, recorder, store.checkpoints(name, cfg.checkpoint.keep), ranks
+            model,
+            optimizer,
+            recorder,
+            Checkpoints(store.checkpoint_folder(name), cfg.checkpoint.keep),
+            ranks,
         )
         total = cfg.epochs * train_data.steps_per_epoch
         diverged = False
