@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from clr.errors import CONTINUE, Busy, RankFailed, Stopped, UserError
+from clr.overrides import explain_override_error
 
 
 def run_main(main: Callable[[], None]) -> None:
@@ -40,6 +41,8 @@ def fail(error: BaseException) -> None:
         told, status = f"{name}: stopped; the same command goes on with what is left", 130
     elif isinstance(error, RankFailed):
         told, status = f"{name}: {error}", 1
+    elif (line := explain_override_error(error, sys.argv[1:])) is not None:
+        told, status = f"{name}: {line}", 2
     elif isinstance(error, UserError | HydraException | OmegaConfBaseException):
         told, status = f"{name}: {_gist(error)}", 2
     else:

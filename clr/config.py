@@ -1,8 +1,12 @@
-"""The schema of one run: every key that `configs/train.yaml` may hold, its type, its meaning and its bounds."""
+"""Schema of one run: the keys of `configs/train.yaml`, their types, meaning, choices and bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import math
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,169 +18,254 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from clr.errors import UserError
+from clr.errors import UserError, first_line
+from clr.overrides import escape_interpolations
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+NAME_BYTES = 80  # of a name in UTF-8: a run's folder is named by two of them, within 255 bytes
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The values that a key accepts, in addition to its type."""
+
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    is_name: bool = False  # part of a folder's name
+    is_path: bool = False  # a leading ~ is expanded
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with `value`, or None. A value of None is always accepted."""
+        if value is None:
+            return None
+        if self.choices and value not in self.choices:
+            return f"is not one of {', '.join(self.choices)}"
+        # Negated, so that NaN is refused as well.
+        if self.minimum is not None and not value >= self.minimum:
+            return f"is too small; it must be at least {self.minimum}"
+        if self.maximum is not None and not value <= self.maximum:
+            return f"is too large; it must be at most {self.maximum}"
+        return name_problem(value) if self.is_name else None
+
+
+def _key(default: Any = MISSING, **rule: Any) -> Any:
+    """A field of the schema with the rule that its value is checked against."""
+    return field(default=default, metadata={"rule": Rule(**rule)})
 
 
 @dataclass
 class DatasetConfig:
-    """What is learnt. All but `path` and `title` determines the numbers (a run's identity has the data by hash)."""
+    """The data. All keys except `path` and `title` determine the results.
 
-    name: str = MISSING  # names the converted files and the runs: digits, cifar10, cifar10-5k
-    source: str = MISSING  # digits | cifar10 | imagenet | folder
-    path: str | None = (
-        None  # where the originals lie (imagenet, folder), or lie or are downloaded to (cifar10)
-    )
-    title: str | None = (
-        None  # what figures call it; null is the source's own title or, of a folder, the name
-    )
-    resolution: int = 32  # pixels: training and testing see resolution × resolution
-    train_samples: int | None = None  # the first train_samples / classes of each class; null is all
-    test_samples: int | None = None
-    # padded: images are resized to resolution² and stored raw; for training they are padded and cropped at random
-    # random_resized: stored as JPEG in their own shape; for training a random part, for testing the centre is resized
-    crop: str = "padded"
-    crop_padding: int = 4  # padded: by so many zero pixels; 0 is off
-    short_side: int | None = (
-        None  # random_resized: images whose shorter side is longer are resized to it and stored
-    )
-    jpeg_quality: int = 90  # random_resized: 1 to 100
-    flip: bool = True  # training images are mirrored with probability 1/2
+    A run's identity contains the prepared data by hash.
+    """
+
+    # Names the converted files and the runs: digits, cifar10, cifar10-5k.
+    name: str = _key(is_name=True)
+    # The reader of the originals; clr.data.sources checks it.
+    source: str = _key(choices=("digits", "cifar10", "imagenet", "folder"))
+    # Folder of the originals; CIFAR-10 is downloaded to it if it is empty.
+    path: str | None = _key(None, is_path=True)
+    # Name of the data in figures; null is the source's own title, or `name` for a folder.
+    title: str | None = None
+    # Images have resolution × resolution pixels, in training and in testing.
+    resolution: int = _key(32, minimum=1)
+    # The first train_samples / classes images of each class; null is all.
+    train_samples: int | None = _key(None, minimum=1)
+    test_samples: int | None = _key(None, minimum=1)
+    # padded: resized to resolution² and stored raw; padded and cropped at random for training.
+    # random_resized: stored as JPEG in their own shape; a random part is resized for training,
+    # the centre for testing.
+    crop: str = _key("padded", choices=("padded", "random_resized"))
+    # crop=padded: width of the black border, in pixels; 0 turns cropping off.
+    crop_padding: int = _key(4, minimum=0)
+    # crop=random_resized: images with a longer shorter side are resized to it before storing.
+    short_side: int | None = _key(None, minimum=1)
+    # crop=random_resized: quality of the stored JPEG.
+    jpeg_quality: int = _key(90, minimum=1, maximum=100)
+    # Mirror training images with probability 1/2.
+    flip: bool = True
 
 
 @dataclass
 class ModelConfig:
-    name: str = MISSING  # resnet18 | resnet50
-    stem: str = "imagenet"  # imagenet: 7×7 stride 2 and max-pooling, as torchvision | cifar: 3×3 stride 1, no pooling
-    # torchvision: its default | zero: residual branches (the last norm's scale) and the classifier start at 0
-    init: str = "torchvision"
-    norm: str = "batch"  # batch | sync: statistics over all ranks, on GPUs | group: of each image, 32 groups
+    """The network."""
+
+    name: str = _key(choices=("resnet18", "resnet50"))
+    # imagenet: 7×7 with stride 2 and max-pooling, as torchvision; cifar: 3×3, stride 1, no pooling.
+    stem: str = _key("imagenet", choices=("imagenet", "cifar"))
+    # torchvision: its default; zero: residual branches (scale of the last norm) and classifier
+    # start at 0.
+    init: str = _key("torchvision", choices=("torchvision", "zero"))
+    # batch: statistics per rank; sync: over all ranks, on GPUs; group: per image, 32 groups.
+    norm: str = _key("batch", choices=("batch", "sync", "group"))
 
 
 @dataclass
 class CheckpointConfig:
-    """What a killed run goes on from. Finished runs keep none."""
+    """The checkpoints that an interrupted run resumes from. Finished runs keep none."""
 
-    seconds: float = 120.0  # between two of them
-    keep: int = 2  # the newest so many
+    seconds: float = _key(120.0, minimum=0)  # between two checkpoints
+    keep: int = _key(2, minimum=1)  # number of the newest checkpoints to keep
 
 
 @dataclass
 class DiagnosticsConfig:
-    """What is measured beside the training, at a cost but without changing it."""
+    """Measurements during training. They take time and do not change the results."""
 
-    every: int | None = (
-        None  # the corridor meter (clr.training.corridor_meter) at steps 1, 1 + every, 1 + 2·every, ...; null is off
-    )
+    # The corridor meter runs at steps 1, 1 + every, 1 + 2·every, ...; null is off.
+    every: int | None = _key(None, minimum=1)
 
 
 @dataclass
 class WandbConfig:
-    mode: str = "offline"  # online | offline | disabled
+    """The mirror of the records in Weights & Biases."""
+
+    mode: str = _key("offline", choices=("online", "offline", "disabled"))
     project: str = "corridor-learning-rate"
     entity: str | None = None
-    group: str | None = None  # a sweep's runs have the protocol here
-    tags: list[str] = field(default_factory=list)  # and their figures here
+    group: str | None = None  # a sweep sets the protocol's name
+    tags: list[str] = field(default_factory=list)  # a sweep sets the figures
 
 
 @dataclass
 class TrainConfig:
-    """One run."""
+    """One run.
+
+    The keys down to `precision` determine the results and the run id. `wandb` and the execution
+    settings below do not enter the run id. Of these, `loader`, `workers`, `data_dir`, `store`,
+    `checkpoint`, `diagnostics`, `progress` and `wandb` leave every recorded number as it is,
+    except times. `device`, `device_batch_size` and `compile`, like the number of ranks and of
+    threads (OMP_NUM_THREADS), the hardware and the versions of the libraries, choose the order of
+    floating-point sums: results are equal to the bit only when all of these are equal, and
+    otherwise differ first in the last digits and later visibly, as with another seed.
+    """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    optimizer: dict[str, Any] = field(
-        default_factory=dict
-    )  # `name`, `_target_` and the optimizer's own arguments
-    batch_size: int = MISSING  # of all ranks together
-    epochs: int = MISSING
-    seed: int = 0
-    precision: str = "fp32"  # fp32 | bf16 (autocast; parameters stay in float32) | tf32 (GPUs) | fp64 (for checks)
+    # `name`, `_target_` and the arguments of the optimizer.
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    # Images per step, over all ranks. Batch norm has no variance for a single image.
+    batch_size: int = _key(minimum=2)
+    epochs: int = _key(minimum=1)
+    seed: int = _key(0, minimum=0)
+    # bf16: autocast, parameters stay in float32; tf32: on GPUs; fp64: for checks.
+    precision: str = _key("fp32", choices=("fp32", "bf16", "tf32", "fp64"))
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
-    # Where and how, not what: nothing below changes the numbers, nor enters a run's identity.
-    device: str = "auto"  # auto | cpu | cuda
-    device_batch_size: int | None = (
-        None  # most images that one device holds at once; null is all of its share
-    )
+    # Execution settings, not part of the run id.
+    device: str = _key("auto", choices=("auto", "cpu", "cuda"))
+    # Limit on the images that a device holds at once; null is its whole share of the batch.
+    device_batch_size: int | None = _key(None, minimum=2)
     compile: bool = False  # torch.compile
-    loader: str = "auto"  # auto: FFCV where it is built, else torch | ffcv | torch
-    workers: int = 1  # threads (ffcv) or processes (torch) that load data
-    data_dir: str = "data"  # converted datasets
-    store: str = "runs"  # finished runs
+    # auto: FFCV if it is installed, else torch.
+    loader: str = _key("auto", choices=("auto", "ffcv", "torch"))
+    workers: int = _key(1, minimum=0)  # loading threads (ffcv) or processes (torch)
+    data_dir: str = _key("data", is_path=True)  # converted data sets
+    store: str = _key("runs", is_path=True)  # folder of the runs
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
-    progress: bool = True  # the progress bar
+    progress: bool = True  # progress bar
 
 
 ConfigStore.instance().store(name="train_schema", node=TrainConfig)
 
-_CHOICES = {
-    "dataset.crop": ("padded", "random_resized"),
-    "model.name": ("resnet18", "resnet50"),
-    "model.stem": ("imagenet", "cifar"),
-    "model.init": ("torchvision", "zero"),
-    "model.norm": ("batch", "sync", "group"),
-    "precision": ("fp32", "bf16", "tf32", "fp64"),
-    "wandb.mode": ("online", "offline", "disabled"),
-    "device": ("auto", "cpu", "cuda"),
-    "loader": ("auto", "ffcv", "torch"),
-}
-_AT_LEAST = {
-    "batch_size": 2,  # batch norm has no variance of one image
-    "epochs": 1,
-    "seed": 0,
-    "workers": 0,
-    "device_batch_size": 2,
-    "checkpoint.seconds": 0,
-    "checkpoint.keep": 1,
-    "diagnostics.every": 1,
-    "dataset.resolution": 1,
-    "dataset.crop_padding": 0,
+# Arguments of an optimizer or of Hydra's instantiate that the trainer sets itself.
+_RESERVED_ARGUMENTS = {
+    "params": "the trainer passes the model's parameters",
+    "process_group": "the trainer averages over all ranks",
+    "_args_": "give arguments by name",
+    "_partial_": "the trainer sets it",
 }
 
 
 def from_dict(stored: dict[str, Any]) -> TrainConfig:
-    """The config of a run from what `asdict` made of it."""
-    merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), stored)
+    """Restore the config of a run from its `asdict`. Values are literal: `${` is not resolved."""
+    merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), escape_interpolations(stored))
     assert isinstance(merged, DictConfig)
     return checked(merged)
 
 
 def load(overrides: Sequence[str] = ()) -> TrainConfig:
-    """The config of one run, composed from `configs/` with Hydra overrides such as `batch_size=64`."""
-    inside = (
-        GlobalHydra.instance().is_initialized()
-    )  # of a door's hydra.main, which has the same search path
-    with nullcontext() if inside else initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    """Compose the config of one run from `configs/` and Hydra overrides such as `batch_size=64`."""
+    # Under an entry point's hydra.main, Hydra is initialised with the same search path.
+    initialised = GlobalHydra.instance().is_initialized()
+    with nullcontext() if initialised else initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return checked(compose("train", overrides=list(overrides)))
 
 
 def checked(composed: DictConfig) -> TrainConfig:
-    """The composed config, resolved and with every value in its bounds; UserError names the key that is not."""
+    """Resolve a composed config, check all values and expand `~` in paths.
+
+    Raises:
+        UserError: if a value is missing or not accepted; the message names its key.
+    """
     try:
         cfg = OmegaConf.to_object(composed)
     except MissingMandatoryValue as error:
-        raise UserError(
-            f"a value is missing: {str(error).splitlines()[0]}; give it as KEY=VALUE"
-        ) from None
+        raise UserError(f"a value is missing: {first_line(error)}; give it as KEY=VALUE") from None
     assert isinstance(cfg, TrainConfig)
-    for key, choices in _CHOICES.items():
-        if (value := OmegaConf.select(composed, key)) not in choices:
-            raise UserError(f"{key}={value} is none of {', '.join(choices)}")
-    for key, least in _AT_LEAST.items():
-        if (number := OmegaConf.select(composed, key)) is not None and number < least:
-            raise UserError(f"{key}={number} is too small: it must be at least {least}")
+    for key, owner, name, rule in _rules(cfg):
+        value = getattr(owner, name)
+        if (problem := rule.problem(value)) is not None:
+            raise UserError(f"{key}={value} {problem}")
+        if rule.is_path and value is not None:
+            setattr(owner, name, _expanded(key, value))
+    _check_optimizer(cfg.optimizer)
     if cfg.diagnostics.every is not None and cfg.model.norm == "sync":
         raise UserError(
-            "diagnostics.every needs second derivatives, which model.norm=sync has not; use batch or group"
+            "diagnostics.every needs second derivatives, which model.norm=sync does not have; "
+            "use batch or group"
         )
-    if "/" in cfg.dataset.name:
-        raise UserError(
-            f"dataset.name={cfg.dataset.name} names a folder below data_dir: it must hold no /"
-        )
-    for key in ("name", "_target_"):
-        if not cfg.optimizer.get(key):
-            raise UserError(f"the optimizer's config has no {key}; see configs/optimizer/clr.yaml")
     return cfg
+
+
+def name_problem(name: Any) -> str | None:
+    """Why `name` cannot be part of a file name, or None. The one rule for all such names."""
+    if not isinstance(name, str):
+        return f"is a {type(name).__name__}; quote the value to make it a name"
+    if not name or name != name.strip():
+        return "is empty or has spaces around it; use another name"
+    if name[0] in ".~-" or any(character in "/\\" for character in name):
+        return "must not contain / or \\, nor start with a dot, ~ or -; use another name"
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        return "contains control characters or invalid Unicode; use another name"
+    if len(name.encode()) > NAME_BYTES:
+        return f"is longer than {NAME_BYTES} bytes; use a shorter name"
+    return None
+
+
+def _rules(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, str, Rule]]:
+    """Each key below `node` that has a rule: dotted key, the object that has it, field, rule."""
+    for entry in dataclasses.fields(node):
+        value = getattr(node, entry.name)
+        if dataclasses.is_dataclass(value):
+            yield from _rules(value, f"{prefix}{entry.name}.")
+        elif "rule" in entry.metadata:
+            yield f"{prefix}{entry.name}", node, entry.name, entry.metadata["rule"]
+
+
+def _expanded(key: str, path: str) -> str:
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise UserError(f"{key}={path} names an unknown user; write ./{path} for a folder here")
+    return expanded
+
+
+def _check_optimizer(optimizer: dict[str, Any]) -> None:
+    for key in ("name", "_target_"):
+        if optimizer.get(key) in (None, ""):
+            raise UserError(f"the optimizer's config has no {key}; see configs/optimizer/clr.yaml")
+    if (problem := name_problem(optimizer["name"])) is not None:
+        raise UserError(f"optimizer.name={optimizer['name']} {problem}")
+    if not isinstance(optimizer["_target_"], str):
+        raise UserError(f"optimizer._target_={optimizer['_target_']} is not the name of a class")
+    for key, reason in _RESERVED_ARGUMENTS.items():
+        if key in optimizer:
+            raise UserError(f"optimizer.{key} cannot be set: {reason}; remove it")
+    if "lr" in optimizer:
+        rate = optimizer["lr"]
+        is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
+        if not is_number or not math.isfinite(rate) or rate < 0:
+            raise UserError(f"optimizer.lr={rate} is not a learning rate; give a finite number ≥ 0")

@@ -1,8 +1,7 @@
-"""The command that repeats a run, worked out from the config that it was made with."""
+"""The shell command that repeats a run, from the config that it was trained with."""
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,96 +9,110 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from clr.config import CONFIGS, from_dict, load
+from clr.config import CONFIGS, TrainConfig, from_dict, load
+from clr.overrides import format_value
 
-# Where and how a run is made, not what it computes: the reader's own.
-NOT_REPEATED = (
-    *(
-        "wandb",
-        "device",
-        "device_batch_size",
-        "compile",
-        "loader",
-        "workers",
-        "data_dir",
-        "store",
-        "checkpoint",
-    ),
-    *("progress", "dataset.path", "dataset.title"),
+# Settings of the machine, which the command leaves to the reader.
+LOCAL_KEYS = (
+    "wandb",
+    "device",
+    "device_batch_size",
+    "compile",
+    "loader",
+    "workers",
+    "data_dir",
+    "store",
+    "checkpoint",
+    "progress",
+    "dataset.path",
+    "dataset.title",
 )
-# Told though they may be the defaults, since a reader looks for them.
+# Keys that a reader looks for; they are written even at their defaults.
 ALWAYS = ("optimizer.lr", "batch_size", "epochs", "precision", "seed")
+_FOLDER = "dataset.path=FOLDER"
 
 
 def command(config: dict[str, Any], here: bool = False) -> str:
-    """A shell's line that calls train.py such that it makes the run of `config`, a run.json's `config`.
+    """Write the shell command that repeats the run of `config`, the `config` of a run.json.
 
-    Its overrides choose the config groups of the run's names and set what differs from them. Where and how the run is
-    made is the reader's own, and `dataset.path` of a folder of images a placeholder, unless it is for use `here`.
+    Args:
+        config: the config of the run, as `asdict` gives it.
+        here: for use on this machine: paths and execution settings are part of the command.
+            Otherwise they are left out, and `dataset.path` of an image folder is the word FOLDER.
     """
     return shlex.join([".venv/bin/python", "train.py", *overrides(config, here)])
 
 
 def overrides(config: dict[str, Any], here: bool = False) -> list[str]:
-    """The Hydra overrides of `command`."""
-    of_run = asdict(from_dict(config))
-    dataset, model, optimizer = (
-        of_run["dataset"],
-        of_run["model"]["name"],
-        of_run["optimizer"]["name"],
-    )
-    groups = [
-        f"dataset={dataset['name'] if _has('dataset', dataset['name']) else dataset['source']}",
-        f"model={model}",
-        # A reader's own optimizer, whose config is not here, is told by what it has beside vanilla SGD's.
-        f"optimizer={optimizer if _has('optimizer', optimizer) else 'sgd'}",
-    ]
-    if dataset["source"] == "folder" and not here:
-        groups.append("dataset.path=FOLDER")
-    base = groups if dataset["source"] != "folder" or not here else [*groups, "dataset.path=FOLDER"]
-    chosen = dict(_flat(asdict(_base(tuple(base)))))
-    wanted = dict(_flat(of_run))
+    """The Hydra overrides of `command`: config groups, then what differs from them."""
+    cfg = from_dict(config)
+    groups = _groups(cfg)
+    from_folder = cfg.dataset.source == "folder"
+    base = _flat(asdict(_base((*groups, *([_FOLDER] if from_folder else [])))))
+    wanted = _flat(asdict(cfg))
     changed = [
-        _set(key, wanted[key], key in chosen)
-        for key in wanted
-        if _differs(key, wanted, chosen, here)
+        _override(key, value, is_new=key not in base)
+        for key, value in wanted.items()
+        if (here or not _is_local(key)) and (key in ALWAYS or key not in base or base[key] != value)
     ]
-    gone = [f"~{key}" for key in chosen if key.startswith("optimizer.") and key not in wanted]
-    # Each group's own keys after it, as one would type them.
-    order = list(of_run)
+    removed = [
+        override
+        for key, value in base.items()
+        if key.startswith("optimizer.") and key not in wanted
+        for override in _removal(key, value)
+    ]
+    placeholder = [_FOLDER] if from_folder and not here else []
+    # The keys of each group follow the group, as one would type them.
+    order = list(asdict(cfg))
     return sorted(
-        [*groups, *gone, *changed],
+        [*groups, *placeholder, *removed, *changed],
         key=lambda override: order.index(re.split(r"[.=]", override.strip("+~"))[0]),
     )
 
 
-@cache
-def _base(groups: tuple[str, ...]) -> Any:
-    # Any numbers do where the groups have none: `overrides` tells the run's.
-    return load([*groups, *(f"{key}=2" for key in ("batch_size", "epochs"))])
+def _groups(cfg: TrainConfig) -> list[str]:
+    """The config groups of the run. An optimizer without a config of its own starts from SGD's."""
+    dataset, optimizer = cfg.dataset.name, cfg.optimizer["name"]
+    choices = {
+        "dataset": dataset if _has_config("dataset", dataset) else cfg.dataset.source,
+        "model": cfg.model.name,
+        "optimizer": optimizer if _has_config("optimizer", optimizer) else "sgd",
+    }
+    return [f"{group}={format_value(choice)}" for group, choice in choices.items()]
 
 
-def _has(group: str, name: str) -> bool:
+def _has_config(group: str, name: str) -> bool:
     return (CONFIGS / group / f"{name}.yaml").is_file()
 
 
-def _differs(key: str, wanted: dict[str, Any], chosen: dict[str, Any], here: bool) -> bool:
-    if not here and any(key == other or key.startswith(f"{other}.") for other in NOT_REPEATED):
-        return False
-    return key in ALWAYS or key not in chosen or wanted[key] != chosen[key]
+@cache
+def _base(groups: tuple[str, ...]) -> TrainConfig:
+    """The config that the groups give; the command always sets `batch_size` and `epochs`."""
+    return load([*groups, "batch_size=2", "epochs=2"])
 
 
-def _flat(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a nested config by their dotted keys."""
+def _is_local(key: str) -> bool:
+    return any(key == local or key.startswith(f"{local}.") for local in LOCAL_KEYS)
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """The leaves of a nested config, by dotted key."""
+    return dict(_leaves(config, ""))
+
+
+def _leaves(config: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield f"{above}{key}", value
+            yield f"{prefix}{key}", value
 
 
-def _set(key: str, value: Any, known: bool) -> str:
-    """The override that gives `key` this value; Hydra wants a + before a key that is not in the config yet."""
-    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_/][\w./-]*", value)
-    quoted = "'" + value.replace("'", r"\'") + "'" if isinstance(value, str) else json.dumps(value)
-    return f"{'' if known else '+'}{key}={value if plain else quoted}"
+def _override(key: str, value: Any, is_new: bool) -> str:
+    """The override that sets `key`; Hydra wants a + before a key that the config does not have."""
+    return f"{'+' if is_new else ''}{key}={format_value(value)}"
+
+
+def _removal(key: str, value: Any) -> list[str]:
+    """The overrides that remove `key`; Hydra does not find a key whose value is null."""
+    return [f"~{key}"] if value is not None else [f"{key}=0", f"~{key}"]

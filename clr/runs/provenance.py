@@ -1,4 +1,4 @@
-"""What a run stood on: revision, versions, hardware. Stored with each run, printed by the benches."""
+"""Provenance of a run: revision of the code, versions of libraries, hardware."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,43 +14,59 @@ from typing import Any
 import torch
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "hydra-core", "wandb")
+_UNKNOWN = "unknown"
 
 
 def hardware() -> str:
-    """One line: the processor, its cores, and the GPUs if there are any."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip()
-            for line in info.read_text().splitlines()
-            if "model name" in line
-        ]
-        cpu = names[0] if names else cpu
-    line = f"{cpu}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    """One line: the processor, the cores that this process may use, and the GPUs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    line = f"{_processor()}, {cores} cores"
     if torch.cuda.is_available():
         line += f", {torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}"
     return line
 
 
-def revision() -> str:
-    """The git revision of the code, with `-dirty` after it if files have changed since; `unknown` outside git."""
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if "model name" in line:
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def revision(folder: Path = Path(__file__).parent) -> str:
+    """The git revision of the code in `folder`, followed by -dirty if files were changed.
+
+    A checkout of another user is accepted, which git refuses by default. The result is `unknown`,
+    with a warning on stderr, if git is not installed or does not track the code in `folder`.
+    """
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return described.stdout.strip()
+        # Code that is installed inside of another project's checkout is not part of that project.
+        _git(folder, "ls-files", "--error-unmatch", ".")
+        return _git(folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    except (OSError, subprocess.SubprocessError) as error:
+        output = getattr(error, "stderr", None)
+        reason = output.strip().splitlines()[0] if output and output.strip() else str(error)
+        print(f"warning: the git revision is not recorded: {reason}", file=sys.stderr, flush=True)
+        return _UNKNOWN
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-c", "safe.directory=*", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    return done.stdout.strip()
 
 
 def provenance() -> dict[str, Any]:
-    """All of it, as plain values."""
+    """The provenance of a run that is trained by this process, as plain values."""
     return {
         "revision": revision(),
         "hardware": hardware(),

@@ -1,22 +1,22 @@
-"""The store of runs: one folder a run, named by what determines its numbers.
+"""Store of runs: one folder per run, named by the run id.
 
-store/<name>-<hash>/
-    config.yaml       the resolved config
-    checkpoints/      what a run that was killed goes on from (clr.training.checkpoint); gone once it is finished
-    lock              who makes the run now, renewed every few seconds
-    log.txt           what its processes printed, those of a sweep
-    progress.json     how far it is; gone once it is finished
-    steps.parquet     one row a step     (clr.training.recorder)
-    epochs.parquet    one row an epoch
-    corridor_meter.parquet     one row a measured step, of a run with diagnostics.every
-    run.json          summary and provenance; written last, so its presence says that the run is finished
+store/RUN_ID/
+    config.yaml             resolved config
+    checkpoints/            clr.training.checkpoint; deleted when the run is completed
+    lock                    owner of the run, renewed every few seconds
+    log.txt                 output of a sweep's processes
+    progress.json           current step; deleted when the run is completed
+    steps.parquet           one row per step (clr.training.recorder)
+    epochs.parquet          one row per epoch
+    corridor_meter.parquet  one row per measured step, with diagnostics.every
+    run.json                summary and provenance; written last: its presence marks the run as
+                            completed
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -24,53 +24,31 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import SoftFileLease, Timeout
+from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from clr.config import TrainConfig, from_dict
-from clr.errors import Busy, UserError
+from clr.errors import Busy, UserError, first_line
 from clr.files import write_text
-from clr.training.checkpoint import Checkpoints
+from clr.runs.identity import identity
+from clr.runs.identity import run_id as run_id
+from clr.runs.lease import acquire
+from clr.runs.record import decode_record, encode_record
 
-# A lock whose owner is dead on this host is taken over at once; one of another host, where nobody can look, after its
-# owner has not renewed it for so long. All programs on a store must agree on it.
+# A lock whose owner died on this host is taken over at once. On another host nobody can see whether
+# the owner lives: its lock is taken over when it was not renewed for this time. All programs that
+# use a store must agree on it.
 LEASE_SECONDS = 30.0
 
 
-def identity(cfg: TrainConfig, fingerprint: str) -> dict[str, Any]:
-    """What determines the numbers of a run: data (by content), model, optimizer, budget, seed.
+def has_measurements(recorded: int | None, requested: int | None) -> bool:
+    """Whether measuring every `recorded` steps includes all steps of every `requested`.
 
-    Keys that came after the first published results are left out at their defaults, so that older ids stay.
+    Both are values of diagnostics.every; None is off. The measurements are not part of a run's
+    identity: this rule alone decides whether a run has those that a config asks for.
     """
-    model = {"name": cfg.model.name, "stem": cfg.model.stem}
-    for key, default in {"norm": "batch", "init": "torchvision"}.items():
-        if getattr(cfg.model, key) != default:
-            model[key] = getattr(cfg.model, key)
-    return {
-        "data": fingerprint,
-        "augmentation": [cfg.dataset.crop_padding, cfg.dataset.flip],
-        "model": model,
-        "optimizer": cfg.optimizer,
-        "batch_size": cfg.batch_size,
-        "epochs": cfg.epochs,
-        "seed": cfg.seed,
-        "precision": cfg.precision,
-    }
-
-
-def run_id(cfg: TrainConfig, fingerprint: str) -> str:
-    """A readable name and a hash of the identity."""
-    digest = hashlib.sha256(
-        json.dumps(identity(cfg, fingerprint), sort_keys=True).encode()
-    ).hexdigest()[:10]
-    rate = f"{cfg.optimizer['lr']:g}" if "lr" in cfg.optimizer else ""
-    optimizer = f"{cfg.optimizer['name']}{rate}"
-    return f"{cfg.dataset.name}-{cfg.model.name}-b{cfg.batch_size}-{optimizer}-s{cfg.seed}-{digest}"
-
-
-def _measured(had: int | None, every: int | None) -> bool:
-    """Whether a meter at every `had` steps has measured all that one at every `every` steps would; None is off."""
-    return every is None or (had is not None and every % had == 0)
+    return requested is None or (recorded is not None and requested % recorded == 0)
 
 
 class Store:
@@ -78,48 +56,56 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self._warned: set[Path] = set()
 
     def folder(self, name: str) -> Path:
         return self.root / name
 
-    def finished(self, name: str, every: int | None = None) -> dict[str, Any] | None:
-        """The finished run's run.json; None for a run that is not there or not finished.
+    def finished(self, name: str) -> dict[str, Any] | None:
+        """The run.json of a completed run, or None.
 
-        Nor does a run count whose meter was off, or left out steps that `every` (diagnostics.every) asks for: the meter
-        is no part of a run's identity, and is had by making the run again.
+        A damaged run.json counts as missing, with one warning on stderr: the run is trained again.
+        UserError if run.json cannot be read, or if the store is a file.
         """
         path = self.folder(name) / "run.json"
         try:
-            found: dict[str, Any] = json.loads(path.read_text())
+            return decode_record(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except NotADirectoryError:
             raise UserError(
-                f"{path} is damaged ({error}); delete the folder {path.parent} to make the run again"
+                f"{self._blocking_file(path)} is a file; the store must be a folder, "
+                "choose another store=…"
             ) from None
-        return (
-            found if _measured(found["config"].get("diagnostics", {}).get("every"), every) else None
-        )
+        except ValueError as error:
+            self._warn(path, f"{path} is damaged ({first_line(error)}); it counts as unfinished")
+            return None
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from None
 
     def completed(self, name: str, cfg: TrainConfig) -> dict[str, Any] | None:
-        """The finished run's run.json, if it has all that `cfg` asks for."""
-        return self.finished(name, cfg.diagnostics.every)
+        """The run.json of a completed run that has all measurements `cfg` asks for, or None."""
+        record = self.finished(name)
+        if record is None:
+            return None
+        recorded = record["config"].get("diagnostics", {}).get("every")
+        return record if has_measurements(recorded, cfg.diagnostics.every) else None
 
     def begun(self, name: str) -> bool:
         return (self.folder(name) / "config.yaml").exists()
 
     def all_finished(self) -> Iterator[dict[str, Any]]:
-        """The run.json of each finished run."""
+        """The run.json of each completed run."""
         for path in sorted(self.root.glob("*/run.json")):
-            if (done := self.finished(path.parent.name)) is not None:
-                yield done
+            if (record := self.finished(path.parent.name)) is not None:
+                yield record
 
     def lease(self, name: str) -> SoftFileLease:
-        """The lock on a run, not taken yet. Safe between processes and, on a shared file system, between hosts."""
+        """The lock of a run, not acquired; it works between hosts that share a file system."""
         return SoftFileLease(self.folder(name) / "lock", lease_duration=LEASE_SECONDS)
 
     def busy(self, name: str) -> bool:
-        """Whether some process seems to make the run."""
+        """Whether another process seems to train the run."""
         try:
             with self.claim(name):
                 return False
@@ -128,82 +114,122 @@ class Store:
 
     @contextmanager
     def claim(
-        self, name: str, patience: float = 0.0, lease: SoftFileLease | None = None
+        self, name: str, patience: float | None = 0.0, lease: SoftFileLease | None = None
     ) -> Iterator[SoftFileLease]:
-        """Hold the run, so that nobody else makes it; Busy if its owner still lives after `patience` seconds.
+        """Hold the lock of a run.
 
-        A `lease` that is given again remembers since when its owner has not renewed it. UserError if the run's
-        folder is not writable. Whoever holds the run must leave it once the lease's `compromise` is set: after a long
-        pause somebody else may have taken it over.
+        The holder must stop when the lease's `compromise` is set: after a long pause, another
+        process may have taken the run over.
+
+        Args:
+            name: the run id.
+            patience: seconds to wait for the lock. None waits as long as the owner may be dead: not
+                at all if it lives on this host, else until it renews the lock or its lease expires
+                (at most LEASE_SECONDS).
+            lease: the result of an earlier `lease(name)`; it remembers when the owner last
+                renewed the lock, so that short calls in a row notice a dead owner as well.
+
+        Raises:
+            Busy: if another process holds the lock.
+            UserError: if the run's folder cannot be written.
         """
         lease = lease or self.lease(name)
         try:
             self.folder(name).mkdir(parents=True, exist_ok=True)
-            lease.acquire(timeout=patience)
+            acquire(lease, patience)
         except Timeout:
             owner = lease.owner
-            who = (
-                f"process {owner.pid} on {owner.hostname}"
-                if owner is not None
-                else "another process"
-            )
-            raise Busy(f"{name} is being made by {who}") from None
-        except OSError as error:
+            who = f"process {owner.pid} on {owner.hostname}" if owner else "another process"
+            raise Busy(f"{name} is being trained by {who}") from None
+        except LeaseSettingsMismatch as error:
             raise UserError(
-                f"cannot write the run's folder {self.folder(name)}: {error.strerror}; choose another store=…"
+                f"{self.folder(name)} is locked by another version of this program "
+                f"({first_line(error)}); stop it first"
             ) from None
+        except OSError as error:
+            raise self._cannot_write(name, error) from None
         try:
             yield lease
         finally:
             lease.release()
 
     def stored_config(self, name: str) -> TrainConfig:
-        """The resolved config of a run that was begun."""
+        """The config of a run that was begun. UserError if it cannot be read."""
         path = self.folder(name) / "config.yaml"
         try:
-            return from_dict(yaml.safe_load(path.read_text()))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError("it has no keys")
+            return from_dict(content)
+        except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException, UserError) as error:
             raise UserError(
-                f"{path} is damaged ({error}); delete the folder {path.parent}"
+                f"{path} is damaged ({first_line(error)}); delete the folder {path.parent}"
             ) from None
 
     def begin(self, name: str, cfg: TrainConfig, fingerprint: str) -> Path:
-        """The folder of a run that starts or goes on, with its config, from here on not finished.
+        """Mark a run as unfinished and store its config; returns its folder.
 
-        What was begun with less of a meter than `cfg` asks for starts anew. UserError if the folder is not writable, or
-        holds what was begun with another config than its name says.
+        Call it to start a run and to resume it. Checkpoints are deleted if they were written
+        without measurements that `cfg` asks for.
+
+        Raises:
+            UserError: if the folder cannot be written, or its config has another identity.
         """
         folder = self.folder(name)
-        path = folder / "config.yaml"
         try:
-            if path.exists():
+            if self.begun(name):
                 begun = self.stored_config(name)
-                was, is_now = identity(begun, fingerprint), identity(cfg, fingerprint)
-                if changed := [
-                    f"{key} was {was[key]}, is {is_now[key]}"
-                    for key in was
-                    if was[key] != is_now[key]
-                ]:
-                    raise UserError(
-                        f"{path} was changed since the run began ({'; '.join(changed)}); delete the folder {folder}"
-                    )
-                if not _measured(begun.diagnostics.every, cfg.diagnostics.every):
-                    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+                self._check_unchanged(
+                    name, identity(begun, fingerprint), identity(cfg, fingerprint)
+                )
+                if not has_measurements(begun.diagnostics.every, cfg.diagnostics.every):
+                    shutil.rmtree(self.checkpoint_folder(name), ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "run.json").unlink(
-                missing_ok=True
-            )  # before the records that it stands for are overwritten
-            write_text(OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))), path)
+            # Before the records that it vouches for are overwritten.
+            (folder / "run.json").unlink(missing_ok=True)
+            write_text(OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))), folder / "config.yaml")
         except OSError as error:
-            raise UserError(
-                f"cannot write the run's folder {folder}: {error.strerror}; choose another store=…"
-            ) from None
+            raise self._cannot_write(name, error) from None
         return folder
 
-    def checkpoints(self, name: str, keep: int) -> Checkpoints:
-        return Checkpoints(self.folder(name) / "checkpoints", keep)
+    def checkpoint_folder(self, name: str) -> Path:
+        """The folder of a run's checkpoints (clr.training.checkpoint)."""
+        return self.folder(name) / "checkpoints"
 
     def finish(self, name: str, content: dict[str, Any]) -> None:
-        write_text(json.dumps(content, indent=1), self.folder(name) / "run.json")
-        (self.folder(name) / "progress.json").unlink(missing_ok=True)
-        shutil.rmtree(self.folder(name) / "checkpoints", ignore_errors=True)
+        """Mark a run as completed: write its run.json and delete what only resuming needs."""
+        folder = self.folder(name)
+        write_text(encode_record(content, indent=1), folder / "run.json")
+        (folder / "progress.json").unlink(missing_ok=True)
+        shutil.rmtree(self.checkpoint_folder(name), ignore_errors=True)
+
+    def _check_unchanged(self, name: str, begun: dict[str, Any], wanted: dict[str, Any]) -> None:
+        changes = [
+            f"{key} was {begun[key]}, is {wanted[key]}"
+            for key in begun
+            if begun[key] != wanted[key]
+        ]
+        if changes:
+            folder = self.folder(name)
+            raise UserError(
+                f"{folder / 'config.yaml'} was changed since the run began "
+                f"({'; '.join(changes)}); delete the folder {folder}"
+            )
+
+    def _cannot_write(self, name: str, error: OSError) -> UserError:
+        return UserError(
+            f"cannot write the run's folder {self.folder(name)}: {error.strerror}; "
+            "choose another store=…"
+        )
+
+    def _warn(self, path: Path, message: str) -> None:
+        """Print a warning once for each path: a sweep asks for the status of a run repeatedly."""
+        if path not in self._warned:
+            self._warned.add(path)
+            print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _blocking_file(path: Path) -> Path:
+        """The part of `path` that is a file where a folder is needed."""
+        files = (parent for parent in path.parents if parent.exists() and not parent.is_dir())
+        return next(files, path.parent)

@@ -19,6 +19,7 @@ from clr.data.loaders import BatchLoader
 from clr.errors import Busy, Stopped
 from clr.runs.provenance import provenance
 from clr.runs.store import Store, run_id
+from clr.training.checkpoint import Checkpoints
 from clr.training.corridor_meter import Meter
 from clr.training.device import check_norm, pick_device, set_precision, to
 from clr.training.distributed import Ranks, divide
@@ -33,12 +34,12 @@ from clr.training.wandb_mirror import Tracker
 
 
 def train(
-    cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patience: float = 0.0
+    cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patience: float | None = None
 ) -> dict[str, Any]:
     """Make the run of `cfg` on the prepared data `info` unless the store has it; returns its run.json.
 
     All ranks call it together. A run that was killed goes on from its newest checkpoint. Raises Stopped, after another
-    checkpoint, when a signal asks for that, and Busy if another process makes the run, after `patience` seconds.
+    checkpoint, when a signal asks for that, and Busy if another process trains the run (`patience`: see Store.claim).
     """
     ranks = ranks or Ranks()
     store, name = Store(cfg.store), run_id(cfg, info.fingerprint)
@@ -75,7 +76,11 @@ def train(
         folder = ranks.broadcast(lambda: store.begin(name, cfg, info.fingerprint))
         recorder = Recorder(folder, ranks)
         state = RunState(
-            model, optimizer, recorder, store.checkpoints(name, cfg.checkpoint.keep), ranks
+            model,
+            optimizer,
+            recorder,
+            Checkpoints(store.checkpoint_folder(name), cfg.checkpoint.keep),
+            ranks,
         )
         total = cfg.epochs * train_data.steps_per_epoch
         diverged = False

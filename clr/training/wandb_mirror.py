@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from clr.config import WandbConfig
+from clr.runs.identity import wandb_id
 
 INIT_SECONDS = 20  # for a server to answer before the run is kept offline
 FINISH_SECONDS = 60  # for the last uploads, after the run's own records are safe
@@ -93,7 +94,7 @@ class Tracker:
                 entity=wandb.entity,
                 group=wandb.group,
                 tags=wandb.tags,
-                id=name[-40:],
+                id=wandb_id(name),
                 name=name,
                 config=config,
                 dir=str(folder),

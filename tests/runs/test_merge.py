@@ -1,4 +1,4 @@
-"""Stores that become one: real runs, made in two places."""
+"""Merging of stores: real runs that were trained into two stores."""
 
 import shutil
 import subprocess
@@ -6,96 +6,92 @@ import sys
 
 import pandas as pd
 import pytest
-from entry_points import PLAIN, ROOT, TINY
+from entry_points import ROOT
+from small_runs import train_small
 
-from clr.config import load
-from clr.data import prepare
 from clr.errors import Busy, UserError
 from clr.runs.merge import merge
 from clr.runs.store import Store
-from clr.training.trainer import train
 
 
 @pytest.fixture(scope="module")
-def two_places(tmp_path_factory):
-    """Two stores: seeds 0 and 1 in one, 1 and 2 in the other."""
-    tmp = tmp_path_factory.mktemp("merge")
-    for place, seeds in (("here", (0, 1)), ("there", (1, 2))):
+def trained(tmp_path_factory):
+    """Two stores: seeds 0 and 1 in `here`, 1 and 2 in `there`."""
+    folder = tmp_path_factory.mktemp("merge")
+    for store, seeds in (("here", (0, 1)), ("there", (1, 2))):
         for seed in seeds:
-            cfg = load(
-                [
-                    *TINY,
-                    *PLAIN,
-                    f"data_dir={tmp / 'data'}",
-                    f"store={tmp / place}",
-                    f"seed={seed}",
-                    "epochs=1",
-                ]
-            )
-            train(cfg, prepare(cfg.dataset, cfg.data_dir, cfg.loader))
-    return tmp
+            train_small(folder, f"seed={seed}", store=store)
+    return folder
 
 
 @pytest.fixture
-def here_and_there(two_places, tmp_path):
-    for place in ("here", "there"):
-        shutil.copytree(two_places / place, tmp_path / place)
+def stores(trained, tmp_path):
+    for name in ("here", "there"):
+        shutil.copytree(trained / name, tmp_path / name)
     return Store(tmp_path / "here"), Store(tmp_path / "there")
 
 
 def seeds(store):
-    return sorted(done["config"]["seed"] for done in store.all_finished())
+    return sorted(record["config"]["seed"] for record in store.all_finished())
 
 
-def test_the_runs_that_are_missing_are_copied(here_and_there):
-    here, there = here_and_there
+def run_ids(store):
+    return {record["run_id"] for record in store.all_finished()}
+
+
+def test_missing_runs_are_copied(stores):
+    here, there = stores
     (copied,) = merge(there, here)
-    assert seeds(here) == [0, 1, 2] and seeds(there) == [1, 2]
-    for table in ("steps.parquet", "epochs.parquet", "config.yaml", "run.json"):
-        assert (here.folder(copied) / table).read_bytes() == (
-            there.folder(copied) / table
-        ).read_bytes()
+    assert seeds(here) == [0, 1, 2]
+    assert seeds(there) == [1, 2]
+    for name in ("steps.parquet", "epochs.parquet", "config.yaml", "run.json"):
+        original = (there.folder(copied) / name).read_bytes()
+        assert (here.folder(copied) / name).read_bytes() == original
     assert merge(there, here) == []
 
 
-def test_conflicting_records_are_refused_and_nothing_is_copied(here_and_there):
-    here, there = here_and_there
-    (name,) = {done["run_id"] for done in here.all_finished()} & {
-        done["run_id"] for done in there.all_finished()
-    }
+def test_conflicting_records_are_refused_and_nothing_is_copied(stores):
+    here, there = stores
+    (name,) = run_ids(here) & run_ids(there)
     steps = pd.read_parquet(there.folder(name) / "steps.parquet")
-    steps.loc[3, "loss"] += 1e-12
+    steps.loc[1, "loss"] += 1e-12
     steps.to_parquet(there.folder(name) / "steps.parquet")
-    with pytest.raises(
-        UserError, match=rf"1 runs have other records .* {name} \(steps.parquet differs\)"
-    ):
+    problem = rf"1 runs have other records .* {name} \(steps.parquet differs\)"
+    with pytest.raises(UserError, match=problem):
         merge(there, here)
     assert seeds(here) == [0, 1]
 
 
-def test_a_run_that_is_being_made_is_not_overwritten(here_and_there):
-    here, there = here_and_there
-    (name,) = {done["run_id"] for done in there.all_finished()} - {
-        done["run_id"] for done in here.all_finished()
-    }
+def test_a_damaged_record_is_replaced_by_the_other_stores(stores):
+    here, there = stores
+    (name,) = run_ids(here) & run_ids(there)
+    (here.folder(name) / "run.json").write_text("")
+    assert name in merge(there, here)
+    assert seeds(here) == [0, 1, 2]
+
+
+def test_a_run_that_another_process_trains_is_not_overwritten(stores):
+    here, there = stores
+    (name,) = run_ids(there) - run_ids(here)
     with here.claim(name), pytest.raises(Busy):
         merge(there, here)
 
 
-def test_the_door_says_what_it_did(here_and_there):
-    here, there = here_and_there
+def merge_runs(*arguments):
+    command = [sys.executable, "scripts/merge_runs.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
-    def door(*args):
-        return subprocess.run(
-            [sys.executable, "scripts/merge_runs.py", *map(str, args)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
 
-    done = door(there.root, "--into", here.root)
-    assert done.returncode == 0 and "1 runs put into" in done.stdout, done.stderr
-    none = door(here.root / "nothing", "--into", here.root)
-    assert (
-        none.returncode == 2 and none.stderr.count("\n") == 1 and "no finished runs" in none.stderr
-    )
+def test_the_command_reports_the_number_of_copied_runs(stores):
+    here, there = stores
+    done = merge_runs(there.root, "--into", here.root)
+    assert done.returncode == 0, done.stderr
+    assert "1 runs copied into" in done.stdout
+
+
+def test_a_folder_without_runs_is_one_line(stores):
+    here, _ = stores
+    done = merge_runs(here.root / "nothing", "--into", here.root)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "no finished runs" in line

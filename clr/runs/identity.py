@@ -1,0 +1,135 @@
+"""Identity of a run, which determines its results, and the run id that is computed from it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import math
+import re
+from functools import cache
+from typing import Any
+
+from clr.config import TrainConfig
+
+# Arguments that the first published ids contain although they are the optimizer's defaults.
+_PUBLISHED_ARGUMENTS: dict[str, dict[str, Any]] = {"clr.CLR": {"f_star": 0.0, "max_lr": None}}
+# Values that an optimizer treats as its default: max_lr=inf caps nothing.
+_SAME_AS_DEFAULT: dict[str, dict[str, float]] = {"clr.CLR": {"max_lr": math.inf}}
+# Numbers are hashed as floats; the first published ids have this one as an integer.
+_PUBLISHED_AS_INTEGER = ("max_lr",)
+# Characters that W&B does not accept in the id of a run.
+_NOT_IN_WANDB_ID = re.compile(r"[:;,#?/'\\%]")
+
+
+def identity(cfg: TrainConfig, fingerprint: str) -> dict[str, Any]:
+    """What determines the results of a run: data (by hash), model, optimizer, budget, seed.
+
+    Configs that mean the same numbers have the same identity: 1 and 1.0, an argument of the
+    optimizer at its default and the same argument left out, two paths to one optimizer class. Keys
+    that are younger than the first published results are left out at their defaults, so that
+    published ids stay.
+    """
+    model = {"name": cfg.model.name, "stem": cfg.model.stem}
+    for key, default in {"norm": "batch", "init": "torchvision"}.items():
+        if getattr(cfg.model, key) != default:
+            model[key] = getattr(cfg.model, key)
+    padding = cfg.dataset.crop_padding if cfg.dataset.crop == "padded" else 0
+    return {
+        "data": fingerprint,
+        "augmentation": [padding, cfg.dataset.flip],
+        "model": model,
+        "optimizer": _canonical_optimizer(cfg.optimizer),
+        "batch_size": cfg.batch_size,
+        "epochs": cfg.epochs,
+        "seed": cfg.seed,
+        "precision": cfg.precision,
+    }
+
+
+def run_id(cfg: TrainConfig, fingerprint: str) -> str:
+    """The id of a run, which names its folder: a readable part and a hash of the identity.
+
+    `fingerprint` is the hash of the prepared data. Processors, threads and other execution
+    settings are not part of the identity (`clr.config.TrainConfig`).
+    """
+    content = identity(cfg, fingerprint)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+    optimizer = content["optimizer"]
+    rate = f"{optimizer['lr']:g}" if "lr" in optimizer else ""
+    return (
+        f"{cfg.dataset.name}-{cfg.model.name}-b{cfg.batch_size}-{optimizer['name']}{rate}"
+        f"-s{cfg.seed}-{digest}"
+    )
+
+
+def wandb_id(name: str) -> str:
+    """The W&B id for a run id: its end, which has the hash, in characters that W&B accepts."""
+    return _NOT_IN_WANDB_ID.sub("-", name[-40:]).strip()
+
+
+def _canonical_optimizer(config: dict[str, Any]) -> dict[str, Any]:
+    """The optimizer's config without arguments at their defaults, in one spelling of numbers."""
+    target, defaults = _target(config["_target_"])
+    same_as_default = _SAME_AS_DEFAULT.get(target, {})
+    arguments = {}
+    for key, value in config.items():
+        canonical = _canonical(value, key)
+        is_default = key in defaults and canonical == _canonical(defaults[key], key)
+        if key in same_as_default and value == same_as_default[key]:
+            is_default = True
+        if key not in ("name", "_target_") and (key == "lr" or not is_default):
+            arguments[key] = canonical
+    if "lr" not in arguments and _is_number(defaults.get("lr")):
+        arguments["lr"] = _canonical(defaults["lr"], "lr")
+    named = {"name": config["name"], "_target_": target}
+    return {**named, **_PUBLISHED_ARGUMENTS.get(target, {}), **arguments}
+
+
+def _canonical(value: Any, key: str) -> Any:
+    """The value with its numbers in one type, and tuples as lists."""
+    if isinstance(value, dict):
+        return {name: _canonical(item, name) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item, key) for item in value]
+    if not _is_number(value) or not math.isfinite(value):
+        return value
+    if key in _PUBLISHED_AS_INTEGER and value == int(value):
+        return int(value)
+    if isinstance(value, int) and abs(value) > 2**53:
+        return value  # not every integer of this size has a float
+    return float(value) + 0.0  # -0.0 becomes 0.0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@cache
+def _target(path: str) -> tuple[str, dict[str, Any]]:
+    """The shortest import path of an optimizer class, and the defaults of its arguments.
+
+    A class that cannot be imported or inspected here keeps the path that was given and no defaults.
+    """
+    try:
+        module, _, name = path.rpartition(".")
+        target = getattr(importlib.import_module(module), name)
+        parameters = inspect.signature(target).parameters.values()
+    except Exception:  # whatever the import of a user's module raises
+        return path, {}
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return _shortest_path(target, path), defaults
+
+
+def _shortest_path(target: Any, path: str) -> str:
+    module = getattr(target, "__module__", None)
+    name = getattr(target, "__qualname__", "")
+    if not isinstance(module, str) or "." in name:
+        return path
+    packages = module.split(".")
+    for length in range(1, len(packages) + 1):
+        package = ".".join(packages[:length])
+        if getattr(importlib.import_module(package), name, None) is target:
+            return f"{package}.{name}"
+    return path

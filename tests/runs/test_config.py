@@ -1,0 +1,117 @@
+"""The config: choices, bounds, names and paths are checked when it is loaded."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+from entry_points import ROOT
+
+from clr.config import CONFIGS, NAME_BYTES, from_dict, load
+from clr.errors import UserError
+from clr.overrides import format_value
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("precision=fp8", "precision=fp8 is not one of fp32, bf16, tf32, fp64"),
+        ("dataset.source=web", "dataset.source=web is not one of digits, cifar10"),
+        ("epochs=0", "epochs=0 is too small; it must be at least 1"),
+        ("checkpoint.seconds=nan", "checkpoint.seconds=nan is too small"),
+        ("dataset.train_samples=0", "dataset.train_samples=0 is too small"),
+        ("dataset.jpeg_quality=101", "dataset.jpeg_quality=101 is too large"),
+        ("device_batch_size=1", "device_batch_size=1 is too small"),
+        ("optimizer.name=''", "has no name"),
+        ("optimizer._target_=null", "has no _target_"),
+        ("optimizer._target_=3", "optimizer._target_=3 is not the name of a class"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused(override, message):
+    with pytest.raises(UserError) as error:
+        load([override])
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("rate", ["abc", "null", "nan", "inf", "-0.1", "true", "[0.1]"])
+def test_a_learning_rate_is_a_finite_number(rate):
+    with pytest.raises(UserError, match="is not a learning rate; give a finite number"):
+        load(["optimizer=sgd", f"optimizer.lr={rate}"])
+
+
+def test_the_corridor_meter_and_synchronised_norms_exclude_each_other():
+    with pytest.raises(UserError, match=r"second derivatives.*use batch or group"):
+        load(["diagnostics=corridor_meter", "model.norm=sync"])
+
+
+NOT_NAMES = ["a/b", "../../x", "..", ".hidden", "a\\b", "~root", "-rf", " a", "a ", "a\nb", "a\0b"]
+
+
+@pytest.mark.parametrize("key", ["dataset.name", "optimizer.name"])
+@pytest.mark.parametrize("name", [*NOT_NAMES, "\udcff", "é" * (NAME_BYTES // 2 + 1)])
+def test_a_name_that_cannot_be_part_of_a_file_name_is_refused(key, name):
+    stored = asdict(load())
+    group, field = key.split(".")
+    stored[group][field] = name
+    with pytest.raises(UserError, match=r"use (another|a shorter) name"):
+        from_dict(stored)
+
+
+def test_a_number_is_not_an_optimizers_name():
+    with pytest.raises(UserError, match=r"optimizer\.name=1000\.0 is a float; quote the value"):
+        load(["optimizer.name=1e3"])
+
+
+@pytest.mark.parametrize(
+    "name", ["Käfer", "true", "null", "1e3", "a b", "it's", "$x", "${x}", "花🌺"]
+)
+def test_other_names_are_accepted_and_kept(name):
+    overrides = [f"{key}.name={format_value(name)}" for key in ("dataset", "optimizer")]
+    cfg = load(overrides)
+    assert cfg.dataset.name == name
+    assert cfg.optimizer["name"] == name
+    assert from_dict(json.loads(json.dumps(asdict(cfg)))) == cfg
+
+
+@pytest.mark.parametrize("key", ["store", "data_dir", "dataset.path"])
+def test_a_leading_tilde_is_the_home_folder(key, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    cfg = load([f"{key}='~/x'"])
+    owner, _, field = key.rpartition(".")
+    assert getattr(cfg.dataset if owner else cfg, field) == "/home/me/x"
+    with pytest.raises(UserError, match=f"{key}=~nobody-here/x names an unknown user"):
+        load([f"{key}='~nobody-here/x'"])
+
+
+def test_a_stored_config_is_literal():
+    cfg = load(["dataset.title='\\${oc.env:HOME}'"])
+    assert cfg.dataset.title == "${oc.env:HOME}"
+    assert from_dict(asdict(cfg)) == cfg
+
+
+def test_every_group_and_protocol_composes():
+    for group in ("optimizer", "model", "diagnostics", "dataset"):
+        for path in (CONFIGS / group).glob("*.yaml"):
+            needs_path = ["dataset.path=/images"] if path.stem == "folder" else []
+            assert load([f"{group}={path.stem}", *needs_path]).epochs == 6
+    assert load().diagnostics.every is None
+    assert load(["diagnostics=corridor_meter"]).diagnostics.every == 200
+    for path in (CONFIGS / "protocol").glob("*.yaml"):
+        protocol = yaml.safe_load(path.read_text())
+        assert protocol["name"] == path.stem
+        for task in protocol["tasks"].values():
+            load(task["overrides"])
+            assert task["batch_size"] in task.get("batch_sizes", [task["batch_size"]])
+
+
+def test_environment_yml_holds_the_pinned_requirements():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert pip == ["-r requirements.txt", "-r requirements-ffcv.txt"]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-ffcv.txt"])
+def test_requirements_are_pinned(name):
+    for line in Path(ROOT / name).read_text().splitlines():
+        assert line.startswith("#") or "==" in line, line

@@ -1,0 +1,128 @@
+"""Run ids: published ids stay, and configs that mean the same numbers have the same id."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from entry_points import ROOT
+
+from clr.config import from_dict, load
+from clr.errors import UserError
+from clr.runs.identity import run_id, wandb_id
+
+FINGERPRINT = "f" * 64
+SGD = ("optimizer=sgd",)
+
+
+def name(*overrides):
+    return run_id(load(overrides), FINGERPRINT)
+
+
+@pytest.mark.parametrize("protocol", ["quick", "cpu"])
+def test_ids_of_committed_runs_are_reproduced(protocol):
+    lines = (ROOT / "results" / protocol / "runs.jsonl").read_text().splitlines()
+    assert len(lines) >= 30
+    for line in lines:
+        run = json.loads(line)
+        assert run_id(from_dict(run["config"]), run["data"]["fingerprint"]) == run["run_id"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["workers=3"],
+        ["store=/x"],
+        ["wandb.mode=disabled"],
+        ["loader=torch"],
+        ["device=cpu"],
+        ["progress=false"],
+        ["diagnostics=corridor_meter"],
+        ["device_batch_size=8"],
+    ],
+)
+def test_execution_settings_do_not_change_the_id(overrides):
+    assert name(*overrides) == name()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["seed=1"],
+        ["batch_size=32"],
+        ["epochs=7"],
+        ["optimizer.max_lr=1"],
+        ["optimizer.f_star=0.5"],
+        ["model.stem=cifar"],
+        ["model.norm=group"],
+        ["model.init=zero"],
+        ["model=resnet50"],
+        ["precision=bf16"],
+        ["dataset.flip=true"],
+        ["dataset.crop_padding=2"],
+        ["optimizer=sgd"],
+        ["optimizer=sgd", "+optimizer.momentum=0.9"],
+    ],
+)
+def test_what_determines_the_results_changes_the_id(overrides):
+    assert name(*overrides) != name()
+
+
+def test_the_data_change_the_id():
+    assert run_id(load(), "e" * 64) != run_id(load(), FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["optimizer.max_lr=10"], ["optimizer.max_lr=10.0"]),
+        (["optimizer.f_star=0"], ["optimizer.f_star=0.0"]),
+        (["optimizer.f_star=-0.0"], []),
+        (["~optimizer.f_star"], []),
+        (["optimizer.max_lr=0", "~optimizer.max_lr"], []),
+        (["optimizer.max_lr=inf"], ["optimizer.max_lr=null"]),
+        (["optimizer._target_=clr.optim.CLR"], []),
+        ([*SGD, "optimizer.lr=1"], [*SGD, "optimizer.lr=1.0"]),
+        ([*SGD, "+optimizer.momentum=0"], [*SGD]),
+        ([*SGD, "+optimizer.weight_decay=0.0", "+optimizer.nesterov=false"], [*SGD]),
+        ([*SGD, "+optimizer.foreach=null"], [*SGD]),
+        ([*SGD, "optimizer._target_=torch.optim.sgd.SGD"], [*SGD]),
+        ([*SGD, "~optimizer.lr"], [*SGD, "optimizer.lr=0.001"]),
+        (
+            [*SGD, "optimizer._target_=torch.optim.Adam", "+optimizer.betas=[0.9,0.999]"],
+            [*SGD, "optimizer._target_=torch.optim.Adam"],
+        ),
+        (
+            ["dataset.crop=random_resized", "dataset.crop_padding=3"],
+            ["dataset.crop=random_resized"],
+        ),
+    ],
+)
+def test_the_same_numbers_have_one_id(one, other):
+    assert name(*one) == name(*other)
+
+
+def test_an_infinite_cap_matters_to_other_optimizers():
+    mine = [*SGD, "optimizer._target_=my.own.Rate"]
+    assert name(*mine, "+optimizer.max_lr=inf") != name(*mine, "+optimizer.max_lr=null")
+
+
+def test_an_optimizer_that_is_not_installed_has_an_id():
+    assert name(*SGD, "optimizer._target_='my.own:Rate, v2'").startswith("digits-resnet18-b64-sgd")
+
+
+@pytest.mark.parametrize("argument", ["process_group=3", "params=[1]", "_partial_=true"])
+def test_arguments_that_the_trainer_sets_are_refused(argument):
+    key = argument.partition("=")[0]
+    with pytest.raises(UserError, match=f"optimizer.{key} cannot be set: .*; remove it"):
+        load([f"+optimizer.{argument}"])
+
+
+def test_the_wandb_id_has_only_characters_that_wandb_accepts():
+    import wandb
+
+    cfg = load()
+    cfg.dataset = replace(cfg.dataset, name="a:b;c,d#e?f'g%h i")
+    cfg.optimizer = {**cfg.optimizer, "name": "o, p#"}
+    identifier = wandb_id(run_id(cfg, FINGERPRINT))
+    assert wandb.Settings(run_id=identifier).run_id == identifier
+    assert identifier.endswith(run_id(cfg, FINGERPRINT)[-10:])

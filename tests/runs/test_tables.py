@@ -1,0 +1,117 @@
+"""Tables of a results folder: what is written is read back with the same types and digits."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+from entry_points import ROOT
+from pandas.testing import assert_frame_equal
+from small_runs import train_small
+
+from clr.errors import UserError
+from clr.runs.columns import EPOCH_COLUMNS, METER_COLUMNS, RUN_COLUMNS, STEP_COLUMNS
+from clr.runs.store import Store
+from clr.runs.tables import export, import_runs, read_results
+
+PROTOCOL = {"name": "small"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A measured run of data named null, and a diverged run."""
+    folder = tmp_path_factory.mktemp("tables")
+    store, measured = train_small(folder, "diagnostics.every=1", "dataset.name='null'")
+    _, diverged = train_small(folder, "optimizer=sgd", "optimizer.lr=1e30", "epochs=9")
+    return store, measured, diverged
+
+
+@pytest.fixture
+def results(trained, tmp_path):
+    store, measured, diverged = trained
+    figures = {measured: {"2", "corridor_meter"}, diverged: {"2"}, "missing": {"2"}}
+    export(store, figures, PROTOCOL, tmp_path / "small")
+    return tmp_path / "small"
+
+
+def test_exported_tables_are_read_back(trained, results):
+    _, measured, diverged = trained
+    found = read_results(results)
+    assert found.protocol == PROTOCOL
+    assert found.runs["run_id"].tolist() == [measured, diverged]
+    assert found.runs["dataset"].tolist() == ["null", "digits"]
+    assert found.runs["status"].tolist() == ["finished", "diverged"]
+    assert found.runs["learning_rate"].tolist()[1] == 1e30
+    assert math.isnan(found.runs["learning_rate"][0])
+    assert math.isnan(found.runs["final_train_loss"][1])
+    assert found.corridor_meter["run_id"].tolist() == [measured, measured]
+    pairs = found.figure_runs.groupby("figure")["run_id"].apply(list).to_dict()
+    assert pairs == {"2": [measured, diverged, "missing"], "corridor_meter": [measured]}
+    assert [record["run_id"] for record in found.records] == [measured, diverged]
+
+
+@pytest.mark.parametrize("protocol", ["quick", "cpu"])
+def test_committed_csv_and_parquet_agree_to_the_bit(protocol):
+    folder = ROOT / "results" / protocol
+    runs = read_results(folder).runs
+    assert_frame_equal(runs, pd.read_parquet(folder / "runs.parquet"), check_exact=True)
+
+
+def test_records_are_strict_json_without_local_folders(results, tmp_path):
+    text = (results / "runs.jsonl").read_text()
+    for line in text.splitlines():
+        json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert str(tmp_path.parent) not in text
+
+
+def test_tables_without_runs_have_columns(tmp_path):
+    export(Store(tmp_path / "empty"), {"missing": {"2"}}, PROTOCOL, tmp_path / "small")
+    found = read_results(tmp_path / "small")
+    assert list(found.runs.columns) == RUN_COLUMNS
+    assert list(found.steps.columns) == ["run_id", *STEP_COLUMNS]
+    assert list(found.epochs.columns) == ["run_id", *EPOCH_COLUMNS]
+    assert list(found.corridor_meter.columns) == ["run_id", *METER_COLUMNS]
+    assert found.runs.empty
+
+
+def test_older_tables_are_completed(results):
+    runs = pd.read_csv(results / "runs.csv", keep_default_na=False).drop(columns="max_lr")
+    runs.to_csv(results / "runs.csv", index=False)
+    (results / "corridor_meter.parquet").unlink()
+    found = read_results(results)
+    assert found.runs["max_lr"].isna().all()
+    assert found.corridor_meter.empty
+
+
+@pytest.mark.parametrize(
+    "name", ["protocol.json", "runs.csv", "steps.parquet", "figure_runs.csv", "epochs.parquet"]
+)
+@pytest.mark.parametrize("damage", ["missing", "empty"])
+def test_a_missing_or_damaged_table_is_one_line(results, name, damage):
+    if damage == "missing":
+        (results / name).unlink()
+        problem = "is missing; create it with"
+    else:
+        (results / name).write_text("")
+        problem = "cannot be read"
+    with pytest.raises(UserError) as error:
+        _ = read_results(results).epochs
+    assert str(error.value).startswith(f"{results / name} {problem}")
+    assert str(error.value).endswith("make reproduce PROTOCOL=small")
+    assert "\n" not in str(error.value)
+
+
+def test_imported_runs_have_the_same_records(trained, results, tmp_path):
+    store, *names = trained
+    copy = Store(tmp_path / "copy")
+    assert import_runs(results, copy) == 2
+    assert import_runs(results, copy) == 0
+    for name in names:
+        assert copy.finished(name)["summary"].keys() == store.finished(name)["summary"].keys()
+        tables = sorted(path.name for path in store.folder(name).glob("*.parquet"))
+        assert sorted(path.name for path in copy.folder(name).glob("*.parquet")) == tables
+        for table in tables:
+            original = pd.read_parquet(store.folder(name) / table)
+            copied = pd.read_parquet(copy.folder(name) / table)
+            # A table without rows has no types.
+            assert_frame_equal(original, copied, check_dtype=len(original) > 0)
