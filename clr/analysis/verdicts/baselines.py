@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clr.analysis.baseline import best_fixed_rate
-from clr.analysis.tables import NAMES
+from clr.analysis.names import display_name
 from clr.analysis.verdicts.evidence import Run, Scope
 from clr.analysis.verdicts.statistics import log_loss_area
 
@@ -49,7 +49,7 @@ def baselines(scope: Scope, optimizer: str) -> dict[str, Baseline]:
         surviving, key=lambda rate: (np.mean([log_loss_area(run) for run in runs[rate]]), rate)
     )
     name, of = (
-        NAMES.get(optimizer, optimizer),
+        display_name(optimizer),
         f"of the {len(tried)} rates tried" if len(tried) > 1 else "as the only one",
     )
     final = best.learning_rate

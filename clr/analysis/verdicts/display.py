@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from clr.analysis.tables import NAMES
+from clr.analysis.names import display_name
 from clr.analysis.verdicts.statistics import Ratio
 
 COLOURS = {"reproduced": "green", "not reproduced": "red"}
@@ -67,7 +67,7 @@ def agreement(table: pd.DataFrame) -> Table:
     )
     for row in table.to_dict("records"):
         rate = "" if pd.isna(row["learning_rate"]) else f" at {row['learning_rate']:g}"
-        curve = f"{row['dataset']}, {NAMES.get(row['model'], row['model'])}, {row['batch_size']}: {row['optimizer']}{rate}"
+        curve = f"{row['dataset']}, {display_name(row['model'])}, {row['batch_size']}: {row['optimizer']}{rate}"
         losses = [
             f"{row[p]:.3g} ({row[f'{p}_low']:.3g}–{row[f'{p}_high']:.3g})"
             for p in ("final_loss", "other_final_loss")
@@ -79,9 +79,7 @@ def agreement(table: pd.DataFrame) -> Table:
 
 def _scope(row: dict[Any, Any]) -> str:
     return (
-        f"{row['data']}, {NAMES.get(row['model'], row['model'])}, {row['batch_size']}"
-        if row["data"]
-        else "–"
+        f"{row['data']}, {display_name(row['model'])}, {row['batch_size']}" if row["data"] else "–"
     )
 
 

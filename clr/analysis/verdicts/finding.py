@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from clr.analysis.tables import NAMES
+from clr.analysis.names import display_name
 from clr.analysis.verdicts.evidence import Run, Scope
 from clr.analysis.verdicts.statistics import Ratio
 
@@ -54,7 +54,7 @@ def first_losses(runs: list[Run]) -> pd.Series:
 
 def named(name: str) -> str:
     """An optimizer or a model as texts call it."""
-    return NAMES.get(name, name)
+    return display_name(name)
 
 
 def where(scope: Scope) -> str:
