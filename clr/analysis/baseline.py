@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from clr.runs.status import RunStatus
+
 
 @dataclass(frozen=True)
 class BestRate:
@@ -22,7 +24,7 @@ def diverged(runs: pd.DataFrame) -> pd.Series:
 
     `runs` are rows of runs.csv. Every part of the analysis uses this definition.
     """
-    finished = (runs["status"] == "finished") & np.isfinite(runs["final_train_loss"])
+    finished = (runs["status"] == RunStatus.FINISHED) & np.isfinite(runs["final_train_loss"])
     return ~finished
 
 

@@ -1,10 +1,16 @@
-"""Display names of optimizers, models and figures, as people read them."""
+"""Display names of optimizers, models, figures and claims."""
 
 from __future__ import annotations
 
 import re
 
 NAMES = {"clr": "CLR", "sgd": "SGD", "resnet18": "ResNet-18", "resnet50": "ResNet-50"}
+CLAIM_NAMES = {
+    "converges": "converges",
+    "quicker": "faster than the best fixed rate",
+    "adapts": "rate adapts",
+    "cap": "reaches its cap on ImageNet only",
+}
 
 
 def display_name(name: object) -> str:
@@ -35,3 +41,8 @@ def figure_order(stem: str) -> tuple[float, str]:
     """Sort key of figure files: the paper's figures by number, then the others by name."""
     numbered = re.match(r"figure(\d+)", stem)
     return (int(numbered[1]), stem) if numbered else (float("inf"), stem)
+
+
+def claim_name(claim: object) -> str:
+    """Display name of a claim; a claim that is not in `CLAIM_NAMES` is shown as it is."""
+    return CLAIM_NAMES.get(str(claim), str(claim))
