@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from clr.analysis.verdicts.table import read_claims
 from clr.config import TrainConfig, from_dict
 from clr.errors import UserError, first_line
 from clr.runs.tables import read_records
 from clr.training.wandb_mirror import publish
 
 # What a protocol's folder must hold, and the make target that creates it.
-_REQUIRED = {"runs.jsonl": "reproduce", "figures": "figures", "claims.csv": "claims"}
+_REQUIRED = {"runs.jsonl": "reproduce", "figures": "figures"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def publish_results(folder: Path, overrides: list[str]) -> Published:
                 f"{folder / name} is missing; create it with: make {target} PROTOCOL={protocol}"
             )
     cfg = _config(folder, overrides)
-    verdicts = _verdicts(folder / "claims.csv", protocol)
+    verdicts = read_claims(folder)
     pictures = {path.stem: path for path in sorted((folder / "figures").glob("*.png"))}
     if not pictures:
         raise UserError(
@@ -76,20 +76,9 @@ def _config(folder: Path, overrides: list[str]) -> TrainConfig:
         )
     try:
         merged = OmegaConf.merge(records[-1]["config"], OmegaConf.from_dotlist(overrides))
-        content = OmegaConf.to_container(merged)
+        return from_dict(OmegaConf.to_container(merged))  # type: ignore[arg-type]
     except (OmegaConfBaseException, ValueError) as error:
+        source = f"overrides {' '.join(overrides)}" if overrides else str(folder / "runs.jsonl")
         raise UserError(
-            f"cannot apply {' '.join(overrides)}: {first_line(error)}; write overrides as key=value"
-        ) from None
-    return from_dict(content)  # type: ignore[arg-type]
-
-
-def _verdicts(path: Path, protocol: str) -> pd.DataFrame:
-    """The table `claims` as text."""
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({first_line(error)}); create it again with: "
-            f"make claims PROTOCOL={protocol}"
+            f"{source}: {first_line(error)}; write overrides as KEY=VALUE, with keys of configs/"
         ) from None

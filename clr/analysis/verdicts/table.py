@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from clr.analysis.verdicts.finding import Finding
 from clr.analysis.verdicts.quicker import target_table
 from clr.analysis.verdicts.rules import Rules, provenance_line
 from clr.analysis.verdicts.statistics import NO_RATIO
+from clr.errors import UserError, first_line
 
 # Statement of each claim about a figure without runs, whose scopes are unknown.
 STATEMENTS = {
@@ -43,6 +45,31 @@ def judge(records: Records, rules: Rules) -> dict[str, pd.DataFrame]:
         "curves": pd.concat([curve_table(scope) for scope in scopes], ignore_index=True),
     }
     return {name: _rounded(table) for name, table in tables.items()}
+
+
+def read_claims(folder: Path) -> pd.DataFrame:
+    """Read the table `claims` of a results folder, all columns as text.
+
+    Raises:
+        UserError: if it is missing or damaged, or has an unknown verdict.
+    """
+    path = folder / "claims.csv"
+    command = f"make claims PROTOCOL={folder.resolve().name}"
+    try:
+        claims = pd.read_csv(path, dtype=str, keep_default_na=False)
+        unknown = set(claims["verdict"]) - set(Verdict)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; create it with: {command}") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} cannot be read ({first_line(error)}); create it again with: {command}"
+        ) from None
+    if unknown:
+        raise UserError(
+            f"{path} has the verdict {min(unknown)!r}, which is not one of: {', '.join(Verdict)}; "
+            f"create it again with: {command}"
+        )
+    return claims
 
 
 def _tested(claim: str, records: Records, rules: Rules) -> list[dict[str, Any]]:
