@@ -37,6 +37,11 @@ def falling(halvings, steps=13, seeds=SEEDS):
     return {seed: losses for seed in seeds}
 
 
+def constant(losses):
+    """The same losses in every seed."""
+    return {seed: losses for seed in SEEDS}
+
+
 def sweep(best=1.0):
     """Losses by rate and seed: the middle one of three rates is the best."""
     return {0.01: falling(best / 2), 0.1: falling(best), 1.0: falling(best / 3)}
