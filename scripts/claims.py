@@ -1,45 +1,59 @@
-"""A verdict on each claim of the paper, from the tables of one protocol: `python scripts/claims.py results/quick`.
+"""Judge the paper's claims by the results of one protocol.
 
-Writes the tables claims, targets and curves beside those it reads. The rules stand in configs/claims.yaml.
+Writes the tables claims, targets and curves to the folder and prints the verdicts. The rules are in
+configs/claims.yaml.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from rich.console import Console
-
-from clr.analysis.verdicts import rules as rules_of
-from clr.analysis.verdicts.display import markdown, summary, terminal
+from clr.analysis.verdicts import display
+from clr.analysis.verdicts import rules as claim_rules
 from clr.analysis.verdicts.evidence import read
 from clr.analysis.verdicts.table import judge
 from clr.cli import run_main
 from clr.runs.tables import write_table
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="a protocol's results, such as results/quick")
-    parser.add_argument(
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: python scripts/claims.py results/quick",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="results of a protocol, such as results/quick")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
         "--markdown",
         action="store_true",
-        help="print the table that the README shows, write nothing",
+        help="print the table of docs/results.md instead; write no files",
     )
-    arguments = parser.parse_args()
-    rules = rules_of.load()
+    form.add_argument(
+        "--matrix",
+        action="store_true",
+        help="print the matrix of README.md (settings × claims) instead; write no files",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    rules = claim_rules.load()
     tables = judge(read(arguments.folder, rules.window_epochs), rules)
+    claims = tables["claims"]
     if arguments.markdown:
-        print(markdown(tables["claims"]))
+        print(display.markdown(claims))
+        return
+    if arguments.matrix:
+        print(display.matrix(claims))
         return
     for name, table in tables.items():
         write_table(table, arguments.folder, name)
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    for shown in terminal(tables["claims"]):
-        console.print(shown)
-    told = f"{summary(tables['claims'])}; tables in {arguments.folder}"
-    console.print(told, markup=False, highlight=False, soft_wrap=True)
+    display.print_tables(display.terminal(claims))
+    print(*claims["rule_written"].unique(), sep="\n")
+    print(f"{display.summary(claims)}; tables in {arguments.folder}")
 
 
 if __name__ == "__main__":

@@ -1,54 +1,46 @@
-"""Holds a folder of results against another: `python scripts/compare.py results/quick [results/other]`.
+"""Compare the results of a protocol with the committed ones, or with another folder.
 
-Without the other one, against what git has committed of the same folder: your own runs against the published ones.
-Writes FOLDER/comparison: the table agreement, and the picture curves. The criterion stands in configs/claims.yaml.
+Writes FOLDER/comparison: the table agreement and the picture curves. The criterion is in
+configs/claims.yaml.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from clr.analysis.comparison import compare_folders
-from clr.analysis.verdicts.display import agreement
+from clr.analysis.verdicts import display
+from clr.analysis.verdicts.agreement import NothingCommitted
 from clr.cli import run_main
-from clr.errors import UserError
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="a protocol's results, such as results/quick")
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: python scripts/compare.py results/quick",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="results of a protocol, such as results/quick")
     parser.add_argument(
         "other",
         type=Path,
         nargs="?",
-        help="another one; without it, what git has committed of folder",
+        help="results to compare with (default: the committed version of FOLDER)",
     )
-    arguments = parser.parse_args()
-    if not arguments.folder.is_dir():
-        raise UserError(
-            f"{arguments.folder} is no folder; make it with: make reproduce PROTOCOL={arguments.folder.name}"
-        )
-    done = compare_folders(arguments.folder, arguments.other)
-    if done is None:
-        print(
-            f"nothing is committed in {arguments.folder} to hold it against; name another folder to compare with"
-        )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    try:
+        comparison = compare_folders(arguments.folder, arguments.other)
+    except NothingCommitted as reason:
+        print(f"no comparison: {reason}; name another folder to compare with")
         return
-    table, told = done
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    if len(table):
-        console.print(agreement(table))
-    where = arguments.folder / "comparison"
-    console.print(
-        f"{arguments.folder} {told}; table and picture in {where}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    if len(comparison.table):
+        display.print_tables([display.agreement(comparison.table)])
+    print(f"{arguments.folder} {comparison.summary}; table and picture in {comparison.folder}")
 
 
 if __name__ == "__main__":

@@ -1,47 +1,39 @@
-"""Put a protocol's figures and verdicts into W&B, beside its runs: `python scripts/publish.py results/cpu`.
+"""Put a protocol's figures and verdicts into W&B, next to its runs.
 
-In the project, the group and the mode of the runs, unless told otherwise, such as by wandb.mode=online.
+Project, group and mode are those of the runs; overrides such as wandb.mode=online change them.
 """
 
 from __future__ import annotations
 
-import json
-import sys
+import argparse
 from pathlib import Path
 
-import pandas as pd
-from omegaconf import OmegaConf
-
+from clr.analysis.publish import publish_results
 from clr.cli import run_main
-from clr.config import from_dict
-from clr.errors import UserError
-from clr.training.wandb_mirror import publish
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: python scripts/publish.py results/cpu wandb.mode=online",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="results of a protocol, such as results/quick")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="changes of the runs' config, such as wandb.mode=online or store=/data/runs",
+    )
+    return parser.parse_args()
 
 
 def main() -> None:
-    if len(sys.argv) < 2 or not (folder := Path(sys.argv[1])).is_dir():
-        raise UserError("the first argument is a folder of results, such as results/quick")
-    protocol = folder.resolve().name
-    for name, remedy in (
-        ("runs.jsonl", "make reproduce"),
-        ("figures", "make figures"),
-        ("claims.csv", "make claims"),
-    ):
-        if not (folder / name).exists():
-            raise UserError(
-                f"{folder / name} is missing; make it with: {remedy} PROTOCOL={protocol}"
-            )
-    last = (folder / "runs.jsonl").read_text().splitlines()[-1]
-    told = OmegaConf.merge(json.loads(last)["config"], OmegaConf.from_dotlist(sys.argv[2:]))
-    cfg = from_dict(OmegaConf.to_container(told))  # type: ignore[arg-type]
-    pictures = {path.stem: path for path in sorted((folder / "figures").glob("*.png"))}
-    verdicts = pd.read_csv(folder / "claims.csv", dtype=str, keep_default_na=False)
-    name = f"report-{protocol}"
-    kept = Path(cfg.store) / name
-    kept.mkdir(parents=True, exist_ok=True)
-    publish(cfg.wandb, name, pictures, verdicts, kept)
+    arguments = parse_arguments()
+    published = publish_results(arguments.folder, arguments.overrides)
     print(
-        f"{len(pictures)} figures and {len(verdicts)} verdicts: W&B is {cfg.wandb.mode}, its run is {name}"
+        f"{published.figures} figures and {published.verdicts} verdicts: "
+        f"W&B is {published.mode}, run {published.run}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The rule that picks the baseline: the best fixed learning rate of a sweep."""
+"""Baseline of a sweep: the best of its fixed learning rates, and which runs diverged."""
 
 from __future__ import annotations
 
@@ -7,38 +7,55 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from clr.runs.status import RunStatus
+
 
 @dataclass(frozen=True)
 class BestRate:
+    """Best fixed learning rate of one sweep."""
+
     learning_rate: float
     final_train_loss: float  # mean over the seeds
-    interior: bool  # False: at an edge of the rates tried, so a still better one may lie beyond
+    interior: bool  # False at an edge of the sweep: a better rate may exist beyond it
+
+
+def diverged(runs: pd.DataFrame) -> pd.Series:
+    """Mask of the diverged runs: they ended early or their final training loss is not finite.
+
+    `runs` are rows of runs.csv. Every part of the analysis uses this definition.
+    """
+    finished = (runs["status"] == RunStatus.FINISHED) & np.isfinite(runs["final_train_loss"])
+    return ~finished
 
 
 def best_fixed_rate(runs: pd.DataFrame) -> BestRate | None:
-    """The best fixed rate among the runs of one optimizer on one data set, with one model and one batch size.
+    """Best fixed rate of one optimizer on one data set, with one model and one batch size.
 
-    The rule: of the rates for which no seed diverged, the one with the lowest mean over the seeds of the final training
-    loss, which is the mean loss over the steps of the last epoch. Of two rates with the same mean, the smaller.
+    Among the rates for which no seed diverged, the rate with the lowest mean over the seeds of the
+    final training loss (the mean loss over the steps of the last epoch). Ties go to the smaller
+    rate. `interior` compares with all rates tried, including those that diverged.
 
-    `interior` says whether it lies strictly between the smallest and the largest rate tried; a rate that diverged was
-    tried. A run whose final training loss isn't finite counts as diverged. None if every rate diverged.
+    Args:
+        runs: rows of runs.csv, of fixed rates only.
 
-    `runs` are rows of runs.csv, of the fixed rates alone.
+    Returns:
+        The best rate, or None if every rate diverged.
+
+    Raises:
+        ValueError: if the rows belong to more than one sweep or have no learning rate.
     """
-    which = runs[["dataset", "model", "batch_size", "optimizer"]].drop_duplicates()
-    if len(which) != 1 or runs["learning_rate"].isna().any():
+    sweeps = runs[["dataset", "model", "batch_size", "optimizer"]].drop_duplicates()
+    if len(sweeps) != 1 or runs["learning_rate"].isna().any():
         raise ValueError(
-            f"one sweep of fixed rates is compared at a time, got:\n{which.to_string(index=False)}"
+            f"expected one sweep of fixed learning rates, got:\n{sweeps.to_string(index=False)}"
         )
-    # A diverged run may hold any last loss: none of them may enter a mean.
-    survived = (runs["status"] == "finished") & np.isfinite(runs["final_train_loss"])
-    losses = runs["final_train_loss"].where(survived)
-    means = (
-        losses.groupby(runs["learning_rate"]).agg(lambda seeds: seeds.mean(skipna=False)).dropna()
-    )
+    # A diverged run may record any last loss, so its loss becomes nan and excludes its rate.
+    losses = runs["final_train_loss"].mask(diverged(runs))
+    means = losses.groupby(runs["learning_rate"]).agg(lambda loss: loss.mean(skipna=False))
+    means = means.dropna()
     if means.empty:
         return None
     rate = float(means.index[means == means.min()].min())
     tried = runs["learning_rate"]
-    return BestRate(rate, float(means.min()), interior=bool(tried.min() < rate < tried.max()))
+    interior = bool(tried.min() < rate < tried.max())
+    return BestRate(rate, float(means.min()), interior)

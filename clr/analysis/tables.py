@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clr.analysis.baseline import BestRate, best_fixed_rate
+from clr.analysis.baseline import BestRate, best_fixed_rate, diverged
+from clr.analysis.names import display_name
 from clr.errors import UserError
 
-NAMES = {"clr": "CLR", "sgd": "SGD", "resnet18": "ResNet-18", "resnet50": "ResNet-50"}
 # More points than that across a panel of three inches and the noise of single batches hides dashes and trend.
 FINEST, POINTS = 60, 50
 
@@ -48,7 +48,7 @@ class Curve:
 
     @property
     def diverged(self) -> bool:
-        return bool((self.runs["status"] == "diverged").any())
+        return bool(diverged(self.runs).any())
 
     @property
     def label(self) -> str:
@@ -129,7 +129,7 @@ def curves(runs: pd.DataFrame) -> list[Curve]:
         )
     found = []
     for optimizer, own in runs.groupby("optimizer"):
-        names = (str(optimizer), NAMES.get(str(optimizer), str(optimizer)))
+        names = (str(optimizer), display_name(optimizer))
         adaptive, fixed = own[own["learning_rate"].isna()], own[own["learning_rate"].notna()]
         if len(adaptive):
             found.append(Curve(*names, adaptive, rate=None, best=None))

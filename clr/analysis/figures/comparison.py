@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from clr.analysis.figures import style
-from clr.analysis.tables import NAMES, Curve, Tables, curves, in_windows, over_seeds, window
+from clr.analysis.names import display_name
+from clr.analysis.tables import Curve, Tables, curves, in_windows, over_seeds, window
 
 COLUMNS = 3
 # The others' lie on top, thin and dark, so that both are seen where they agree.
@@ -56,7 +57,7 @@ def draw(
             f"{curve.name} at {curve.rate:g}" for curve, _ in pairs if curve.rate is not None
         )
         ax.set_title(
-            f"{dataset}, {NAMES.get(str(model), model)}, batch size {batch_size}\n{rates + ': ' if rates else ''}"
+            f"{dataset}, {display_name(model)}, batch size {batch_size}\n{rates + ': ' if rates else ''}"
             f"{(table['agreement'] == 'agree').sum()} of {len(table)} curves agree"
         )
         ax.set(

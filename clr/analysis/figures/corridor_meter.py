@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from clr.analysis.figures import style
-from clr.analysis.tables import NAMES, Curve, Tables, curves, over_seeds
+from clr.analysis.names import display_name
+from clr.analysis.tables import Curve, Tables, curves, over_seeds
 
 # Columns of the meter's table, what their panels are called, and what is known of a simple surface, with its name.
 PANELS: list[tuple[str, str, dict[float, str]]] = [
@@ -75,7 +76,7 @@ def _answer(tables: Tables, main: list[Curve]) -> tuple[str, str]:
         if len(kappa):
             step, name = (
                 kappa.index[int(kappa.argmin())],
-                NAMES.get(curve.optimizer, curve.optimizer),
+                display_name(curve.optimizer),
             )
             where.append(f"{name} at step {step} ({kappa.min():.2g})")
             size.append(f"{turn[turn.index == step].iloc[0] / 2:.2g} ‖g‖ with {name}")

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clr.analysis.figures import style
-from clr.analysis.tables import NAMES, Curve, Tables, by_epoch, curves, over_seeds
+from clr.analysis.names import display_name
+from clr.analysis.tables import Curve, Tables, by_epoch, curves, over_seeds
 
 
 def draw(tables: Tables) -> Figure:
@@ -72,7 +73,7 @@ def _summary(ax: Axes, panels: dict[int, list[Curve]], look: dict[str, dict[str,
                 sizes,
                 means,
                 list(zip(*bars, strict=True)),
-                label=NAMES.get(optimizer, optimizer),
+                label=display_name(optimizer),
                 marker="o",
                 markersize=3,
                 capsize=2,

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from clr.analysis.tables import NAMES, Curve, Tables
+from clr.analysis.names import display_name
+from clr.analysis.tables import Curve, Tables
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; line styles differ too, for print in grey.
 LOOKS: dict[str, dict[str, Any]] = {
@@ -153,7 +154,7 @@ def caps(ax: Axes, runs: pd.DataFrame) -> list[float]:
 
 def scope(data: object, *rest: object) -> str:
     """The title of a panel: data above model and batch size, unless it is so long that all has to be broken anew."""
-    told = ", ".join(NAMES.get(str(part), str(part)) for part in rest)
+    told = ", ".join(display_name(part) for part in rest)
     return f"{data}\n{told}" if len(str(data)) <= SCOPE else textwrap.fill(f"{data}, {told}", SCOPE)
 
 
@@ -190,7 +191,7 @@ def legend(ax: Axes, others: list[Curve]) -> None:
     handles = handles[::-1]
     for optimizer in dict.fromkeys(curve.optimizer for curve in others):
         own = [curve for curve in others if curve.optimizer == optimizer]
-        name = NAMES.get(optimizer, optimizer)
+        name = display_name(optimizer)
         rates = [f"{curve.rate:g}" for curve in own if not curve.diverged]
         if rates:
             # The first and the last: a list of a dozen rates would hide the curves.
@@ -245,7 +246,7 @@ def _facts(runs: pd.DataFrame) -> str:
     count = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
     facts = [
         _join(runs["data_label"]),
-        _join(runs["model"].map(lambda m: NAMES.get(m, m))),
+        _join(runs["model"].map(display_name)),
         f"batch size {_join(runs['batch_size'])}",
         f"{_join(runs['epochs'])} epochs",
         _join(runs["precision"]),
@@ -253,7 +254,7 @@ def _facts(runs: pd.DataFrame) -> str:
     ]
     capped = runs[["optimizer", "max_lr"]].dropna().drop_duplicates()
     facts += [
-        f"{NAMES.get(name, name)} capped at {cap:g}" for name, cap in capped.itertuples(index=False)
+        f"{display_name(name)} capped at {cap:g}" for name, cap in capped.itertuples(index=False)
     ]
     # Lines are broken between facts.
     return " · ".join(fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in facts)

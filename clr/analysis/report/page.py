@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from clr.analysis.figures.draw import DRAW
 from clr.analysis.report import pictures, summary
+from clr.analysis.verdicts import Verdict
 from clr.files import write_text
 
 
@@ -53,7 +54,7 @@ def build(folder: Path, draw: pictures.Draw) -> str:
         config=yaml.safe_dump(
             protocol, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
         ),
-        counts=[(verdict, counts[verdict]) for verdict in summary.VERDICTS],
+        counts=[(verdict, counts[verdict]) for verdict in Verdict],
         claims=summary.by_claim(claims),
         scopes=summary.by_scope(claims),
         pictures=shown,

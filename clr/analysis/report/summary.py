@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from markdown_it import MarkdownIt
 
-from clr.analysis.baseline import best_fixed_rate
-from clr.analysis.tables import NAMES
+from clr.analysis.baseline import best_fixed_rate, diverged
+from clr.analysis.names import display_name
+from clr.analysis.verdicts import Verdict
 from clr.errors import UserError
 from clr.runs.command import command
 
 README = Path(__file__).parents[2] / "README.md"
 ASSUMPTIONS = "## Assumptions where the paper is silent\n"
-VERDICTS = ("reproduced", "not reproduced", "not tested at this scale")
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,12 @@ def verdicts(folder: Path) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict(
         "records"
     )  # type: ignore[assignment]
-    unknown = [row["verdict"] for row in rows if row["verdict"] not in VERDICTS]
+    unknown = [row["verdict"] for row in rows if row["verdict"] not in set(Verdict)]
     if unknown:
         raise UserError(
-            f"{path} has the verdict {unknown[0]!r}, which is none of: {', '.join(VERDICTS)}"
+            f"{path} has the verdict {unknown[0]!r}, which is none of: {', '.join(Verdict)}"
         )
-    return [{**row, "model": NAMES.get(row["model"], row["model"])} for row in rows]
+    return [{**row, "model": display_name(row["model"])} for row in rows]
 
 
 @dataclass(frozen=True)
@@ -136,16 +135,14 @@ def configurations(runs: pd.DataFrame) -> list[Configuration]:
             fixed = own[own["learning_rate"].notna()]
             best = best_fixed_rate(fixed) if len(fixed) else None
             for rate, seeds in own.groupby("learning_rate", dropna=False):
-                survived = seeds[
-                    (seeds["status"] == "finished") & np.isfinite(seeds["final_train_loss"])
-                ]
+                survived = seeds[~diverged(seeds)]
                 first = seeds.iloc[0]
                 rows.append(
                     Configuration(
                         data=first["data_label"],
-                        model=NAMES.get(first["model"], first["model"]),
+                        model=display_name(first["model"]),
                         batch_size=int(first["batch_size"]),
-                        optimizer=NAMES.get(str(optimizer), str(optimizer)),
+                        optimizer=display_name(optimizer),
                         rate=None if pd.isna(rate) else float(rate),  # type: ignore[arg-type]
                         best=best is not None and rate == best.learning_rate,
                         seeds=len(seeds),
@@ -170,9 +167,9 @@ def compared(folder: Path) -> list[Compared]:
     return [
         Compared(
             data=row["dataset"],
-            model=NAMES.get(row["model"], row["model"]),
+            model=display_name(row["model"]),
             batch_size=row["batch_size"],
-            optimizer=NAMES.get(row["optimizer"], row["optimizer"]),
+            optimizer=display_name(row["optimizer"]),
             rate=None if pd.isna(row["learning_rate"]) else row["learning_rate"],
             loss=Spread(*(row[f"final_loss{end}"] for end in ("", "_low", "_high"))),
             other_loss=Spread(*(row[f"other_final_loss{end}"] for end in ("", "_low", "_high"))),

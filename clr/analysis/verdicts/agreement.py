@@ -1,4 +1,4 @@
-"""Whether the curves of two folders of results agree within the spread over their seeds."""
+"""Agreement of the curves of two results folders within the spread over their seeds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,119 +21,151 @@ from clr.analysis.verdicts.evidence import Numbers, Records, Run
 from clr.analysis.verdicts.rules import Agreement
 
 SCOPE = ["dataset", "model", "batch_size"]
-AGREE, DIFFER, UNKNOWN = "agree", "differ", "cannot be told"
+_KEY = [*SCOPE, "optimizer", "learning_rate"]
+_GIT_SECONDS = 60
+
+
+class Outcome(StrEnum):
+    """Result of the comparison of one curve; the values are what the table stores."""
+
+    AGREE = "agree"
+    DIFFER = "differ"
+    UNDECIDED = "undecided"
+    """One seed on either side has no spread, or a run has no finite loss."""
+
+
+class NothingCommitted(Exception):
+    """Git has no committed results to compare with; the message gives the reason."""
 
 
 def compare(mine: Records, theirs: Records, rule: Agreement) -> pd.DataFrame:
-    """A row for each curve (data set, model, batch size, optimizer, rate) that both have.
+    """Compare each curve (data set, model, batch size, optimizer, rate) that both folders have.
 
-    The steps that all its runs have are cut into equal windows, and of each a run has the logarithm of its mean loss. A
-    window agrees if the means over the seeds differ by at most `spread` times the mean of the two ranges over the
-    seeds, and a curve if `share` of its windows do, and if runs diverged in both or in neither. Runs that are equal to
-    the bit agree; otherwise one seed has no range, and it cannot be told.
+    The steps that all runs of a curve have are cut into equal windows, and the logarithm of the
+    mean loss in each window is compared. A window agrees if the means over the seeds differ by at
+    most `rule.spread` times the mean of the two ranges over the seeds. A curve agrees if the
+    fraction `rule.share` of its windows does, and runs diverged in both folders or in neither.
+    Identical runs agree; other curves with a single seed on one side are undecided.
+
+    Returns:
+        The table `agreement` of results/DICTIONARY.md.
     """
-    other = _curves(theirs)
-    rows = [
-        {
-            **dict(zip([*SCOPE, "optimizer"], key[:4], strict=True)),
-            "learning_rate": key[4],
-            **_pair(runs, other[key], rule),
-        }
-        for key, runs in _curves(mine).items()
-        if key in other
-    ]
-    columns = [*SCOPE, "optimizer", "learning_rate", "agreement"]
-    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    others = _curves(theirs)
+    rows = []
+    for key, runs in _curves(mine).items():
+        if key in others:
+            rows.append(dict(zip(_KEY, key, strict=True)) | _compare(runs, others[key], rule))
+    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*_KEY, "agreement"])
     return table.astype({"learning_rate": float})
 
 
 def summary(table: pd.DataFrame, other: str) -> str:
-    """One line, such as: agrees with the committed results in 9 of 10 curves (digits: 9 of 10)."""
+    """Sentence such as "agrees with the committed results in 9 of 10 curves (9 identical)"."""
     if table.empty:
-        return f"shares no curve with {other}"
-    agree = int((table["agreement"] == AGREE).sum())
-    same = int(table["identical"].sum())
-    unknown = int((table["agreement"] == UNKNOWN).sum())
-    notes = [f"{same} to the bit"] * bool(same) + [
-        f"{unknown} cannot be told, as one seed has no spread"
-    ] * bool(unknown)
-    return f"agrees with {other} in {agree} of {len(table)} curves" + (
-        f" ({'; '.join(notes)})" if notes else ""
-    )
+        return f"has no curve in common with {other}"
+    agreeing = int((table["agreement"] == Outcome.AGREE).sum())
+    identical = int(table["identical"].sum())
+    undecided = int((table["agreement"] == Outcome.UNDECIDED).sum())
+    notes = []
+    if identical:
+        notes.append(f"{identical} identical")
+    if undecided:
+        notes.append(f"{undecided} undecided: too few seeds to know the spread")
+    text = f"agrees with {other} in {agreeing} of {len(table)} curves"
+    return f"{text} ({'; '.join(notes)})" if notes else text
 
 
 @contextmanager
-def committed(folder: Path) -> Iterator[Path | None]:
-    """A copy of what git's HEAD has of `folder`, while the context lasts; None where it has nothing, or without git."""
+def committed(folder: Path) -> Iterator[Path]:
+    """Temporary copy of `folder` as it is in git's HEAD, without uncommitted changes.
+
+    Raises:
+        NothingCommitted: if HEAD has no such folder, or git is missing or refuses the repository.
+    """
+    command = ["git", "archive", "HEAD", "."]
     try:
-        tar = subprocess.run(
-            ["git", "archive", "HEAD", "."], cwd=folder, capture_output=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        yield None
-        return
-    with tempfile.TemporaryDirectory() as where:
-        copy = Path(where) / folder.resolve().name
-        with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=_GIT_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NothingCommitted(f"git cannot be run ({error})") from None
+    if done.returncode:
+        message = " ".join(done.stderr.decode(errors="replace").split())
+        if "dubious ownership" in message:
+            raise NothingCommitted(f"git refuses the repository: {message}")
+        raise NothingCommitted(f"nothing is committed in {folder}")
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary) / folder.resolve().name
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
             archive.extractall(copy, filter="data")
         yield copy
 
 
 def _curves(records: Records) -> dict[tuple[Any, ...], list[Run]]:
-    found = {}
-    for scope in records.scopes:
-        for (optimizer, rate), table in scope.table.groupby(
-            ["optimizer", "learning_rate"], dropna=False
-        ):
-            # None, for nan is not equal to itself.
-            fixed = None if pd.isna(rate) else rate  # type: ignore[call-overload]
-            found[(scope.dataset, scope.model, scope.batch_size, optimizer, fixed)] = [
-                scope.runs[name] for name in table["run_id"]
-            ]
-    return found
+    """Runs of each curve, by the columns _KEY; the rate is None if the optimizer sets its own."""
+    return {
+        (scope.dataset, scope.model, scope.batch_size, *key): runs
+        for scope in records.scopes
+        for key, runs in scope.curves().items()
+    }
 
 
-def _pair(mine: list[Run], theirs: list[Run], rule: Agreement) -> dict[str, Any]:
-    ours, others = _log_losses(mine, theirs, rule.windows)
-    apart = np.abs(ours.mean(axis=0) - others.mean(axis=0))
-    width = (np.ptp(ours, axis=0) + np.ptp(others, axis=0)) / 2
-    within = apart <= rule.spread * width
-    of_theirs = {run.run_id: run for run in theirs}
-    same = [run for run in mine if run.run_id in of_theirs]
-    identical = len(same) == len(mine) == len(theirs) and all(
-        np.array_equal(run.loss, of_theirs[run.run_id].loss, equal_nan=True) for run in same
-    )
-    fates = [any(run.diverged for run in runs) for runs in (mine, theirs)]
-    if identical:
-        agreement = AGREE
-    elif min(len(mine), len(theirs)) == 1:
-        agreement = UNKNOWN
-    else:
-        agreement = AGREE if within.mean() >= rule.share and fates[0] == fates[1] else DIFFER
+def _compare(mine: list[Run], theirs: list[Run], rule: Agreement) -> dict[str, Any]:
+    """Columns of one curve."""
+    my_losses, their_losses = _log_losses(mine, theirs, rule.windows)
+    distance = np.abs(my_losses.mean(axis=0) - their_losses.mean(axis=0))
+    width = (np.ptp(my_losses, axis=0) + np.ptp(their_losses, axis=0)) / 2
+    within = distance <= rule.spread * width
     with np.errstate(divide="ignore", invalid="ignore"):
-        widths = apart / width
+        widths = distance / width
+    identical = _identical(mine, theirs)
+    same_fate = any(run.diverged for run in mine) == any(run.diverged for run in theirs)
+    if identical:
+        outcome = Outcome.AGREE
+    elif min(len(mine), len(theirs)) == 1:
+        outcome = Outcome.UNDECIDED
+    elif not same_fate:
+        outcome = Outcome.DIFFER
+    elif not len(within):
+        outcome = Outcome.UNDECIDED
+    else:
+        outcome = Outcome.AGREE if within.mean() >= rule.share else Outcome.DIFFER
     return {
         "seeds": len(mine),
         "other_seeds": len(theirs),
-        "same_runs": len(same),
+        "same_runs": len({run.run_id for run in mine} & {run.run_id for run in theirs}),
         "identical": identical,
         "diverged": sum(run.diverged for run in mine),
         "other_diverged": sum(run.diverged for run in theirs),
-        "windows": len(apart),
+        "windows": len(distance),
         "windows_within": int(within.sum()),
-        "apart_over_spread": float(np.nanmax(widths)) if not np.isnan(widths).all() else math.nan,
+        "apart_over_spread": math.nan if np.isnan(widths).all() else float(np.nanmax(widths)),
         **spread("final_loss", [run.final_loss for run in mine]),
         **spread("other_final_loss", [run.final_loss for run in theirs]),
         **spread("final_accuracy", [run.accuracy for run in mine]),
         **spread("other_final_accuracy", [run.accuracy for run in theirs]),
-        "agreement": agreement,
+        "agreement": outcome.value,
     }
 
 
+def _identical(mine: list[Run], theirs: list[Run]) -> bool:
+    """Whether both have the same runs, with bitwise equal losses."""
+    their_runs = {run.run_id: run for run in theirs}
+    if {run.run_id for run in mine} != set(their_runs):
+        return False
+    return all(
+        np.array_equal(run.loss, their_runs[run.run_id].loss, equal_nan=True) for run in mine
+    )
+
+
 def _log_losses(mine: list[Run], theirs: list[Run], windows: int) -> tuple[Numbers, Numbers]:
-    """Of the runs of each: [runs, windows], the logarithm of the mean loss, over the steps that all of them have."""
-    finite = min(int(np.isfinite(run.loss).sum()) for run in (*mine, *theirs))
-    parts = np.array_split(np.arange(finite), min(windows, finite))
-    mean = [[[run.loss[part].mean() for part in parts] for run in runs] for runs in (mine, theirs)]
-    ours, others = (np.log(np.maximum(values, np.finfo(float).tiny)) for values in mean)
-    return ours, others
+    """Logarithm of the mean loss by run and window, over the steps that all runs have.
+
+    Two arrays of the shape [runs, windows]; without windows if a run has no finite loss.
+    """
+    steps = min(int(np.isfinite(run.loss).sum()) for run in (*mine, *theirs))
+    parts = np.array_split(np.arange(steps), min(windows, steps)) if steps else []
+    means = (
+        np.array([[run.loss[part].mean() for part in parts] for run in runs])
+        for runs in (mine, theirs)
+    )
+    my_losses, their_losses = (np.log(np.maximum(mean, np.finfo(float).tiny)) for mean in means)
+    return my_losses, their_losses

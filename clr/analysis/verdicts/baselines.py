@@ -1,110 +1,119 @@
-"""What the claims are held against: a sweep's best fixed rate, picked in three ways; and the table of all curves."""
+"""Baselines of the claims: the best fixed rate of a sweep, picked in three ways."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from clr.analysis.baseline import best_fixed_rate
-from clr.analysis.tables import NAMES
+from clr.analysis.names import display_name
 from clr.analysis.verdicts.evidence import Run, Scope
 from clr.analysis.verdicts.statistics import log_loss_area
 
-FINAL_LOSS, AREA, EACH_STEP = "final loss", "area", "best at each step"
+
+class Pick(StrEnum):
+    """How the baseline is picked among the rates for which no seed diverged."""
+
+    FINAL_LOSS = "final loss"
+    """Lowest mean over the seeds of the final training loss: the rule of clr.analysis.baseline."""
+    AREA = "area"
+    """Lowest mean over the seeds of the area under the log loss."""
+    EACH_STEP = "best at each step"
+    """The best rate at each step: the lower envelope of all curves, which no choice can beat."""
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """A rate of the sweep, or, for "best at each step", all that survived, of which each step takes the best."""
+    """Runs that CLR is compared with: those of one rate, or those of all rates for EACH_STEP."""
 
-    pick: str
+    pick: Pick
     runs: list[Run]
     rate: float | None
     name: str
-    why: str  # it was picked
-    at_edge: bool = False  # a still better one may lie beyond the rates tried
+    reason: str  # why it was picked
+    at_edge: bool = False  # at an edge of the sweep: a better rate may exist beyond it
 
 
-def baselines(scope: Scope, optimizer: str) -> dict[str, Baseline]:
-    """The baseline by each way of picking it, among the rates for which no seed diverged; empty if there is none.
-
-    final loss           the rule of clr.analysis.baseline: the lowest mean over the seeds of the final training loss
-    area                 the lowest mean over the seeds of the area under the curve of the log loss
-    best at each step    no one rate: the lower envelope of all curves, that no choice beforehand can beat
-    """
-    fixed = scope.table[
-        (scope.table["optimizer"] == optimizer) & scope.table["learning_rate"].notna()
-    ]
+def baselines(scope: Scope, optimizer: str) -> dict[Pick, Baseline]:
+    """Baseline for each way of picking it; empty if no rate of the sweep is free of divergence."""
+    table = scope.table
+    fixed = table[(table["optimizer"] == optimizer) & table["learning_rate"].notna()]
     best = best_fixed_rate(fixed) if len(fixed) else None
     if best is None:
         return {}
     tried = sorted(float(rate) for rate in fixed["learning_rate"].unique())
-    runs = {rate: scope.of(optimizer, rate) for rate in tried}
-    surviving = [rate for rate in tried if not any(run.diverged for run in runs[rate])]
-    area = min(
-        surviving, key=lambda rate: (np.mean([log_loss_area(run) for run in runs[rate]]), rate)
-    )
-    name, of = (
-        NAMES.get(optimizer, optimizer),
-        f"of the {len(tried)} rates tried" if len(tried) > 1 else "as the only one",
-    )
-    final = best.learning_rate
-    found = (
-        Baseline(
-            FINAL_LOSS,
-            runs[final],
-            final,
-            f"{name} at {final:g}",
-            f"lowest final loss {of}",
-            not best.interior,
+    runs = {rate: scope.select(optimizer, rate) for rate in tried}
+    converged = [rate for rate in tried if not any(run.diverged for run in runs[rate])]
+    areas = {rate: np.mean([log_loss_area(run) for run in runs[rate]]) for rate in converged}
+    by_area = min(converged, key=lambda rate: (areas[rate], rate))
+    by_loss = best.learning_rate
+    name = display_name(optimizer)
+    sweep = f"of the {len(tried)} rates tried" if len(tried) > 1 else "(the only rate tried)"
+    return {
+        Pick.FINAL_LOSS: Baseline(
+            Pick.FINAL_LOSS,
+            runs[by_loss],
+            by_loss,
+            f"{name} at {by_loss:g}",
+            f"lowest final loss {sweep}",
+            at_edge=not best.interior,
         ),
-        Baseline(AREA, runs[area], area, f"{name} at {area:g}", "smallest area under the log loss"),
-        Baseline(
-            EACH_STEP,
-            [r for x in surviving for r in runs[x]],
+        Pick.AREA: Baseline(
+            Pick.AREA,
+            runs[by_area],
+            by_area,
+            f"{name} at {by_area:g}",
+            "smallest area under the log loss",
+        ),
+        Pick.EACH_STEP: Baseline(
+            Pick.EACH_STEP,
+            [run for rate in converged for run in runs[rate]],
             None,
-            f"{name}'s best rate of each step",
-            "known to none beforehand",
+            f"the best rate of {name} at each step",
+            "unknown in advance",
         ),
-    )
-    return {baseline.pick: baseline for baseline in found}
+    }
 
 
 def curve_table(scope: Scope) -> pd.DataFrame:
-    """A row for each curve: the runs, one a seed, of an optimizer at one rate."""
+    """Table `curves` of a scope: one row per optimizer and learning rate, over its seeds."""
     rows: list[dict[str, Any]] = []
-    for (optimizer, rate), table in scope.table.groupby(
-        ["optimizer", "learning_rate"], dropna=False
-    ):
-        runs = [scope.runs[name] for name in table["run_id"]]
-        found = baselines(scope, str(optimizer))
-        losses, accuracies = [run.final_loss for run in runs], [run.accuracy for run in runs]
+    for (optimizer, rate), runs in scope.curves().items():
+        picked = baselines(scope, optimizer)
         rows.append(
             {
-                "dataset": scope.dataset,
-                "data": scope.data,
-                "model": scope.model,
-                "batch_size": scope.batch_size,
+                **scope_columns(scope),
                 "optimizer": optimizer,
-                "learning_rate": rate,
+                "learning_rate": math.nan if rate is None else rate,
                 "runs": len(runs),
                 "diverged": sum(run.diverged for run in runs),
-                **spread("final_loss", losses),
-                **spread("final_accuracy", accuracies),
+                **spread("final_loss", [run.final_loss for run in runs]),
+                **spread("final_accuracy", [run.accuracy for run in runs]),
                 "log_loss_area": float(np.mean([log_loss_area(run) for run in runs])),
-                "best_by_final_loss": bool(found) and rate == found[FINAL_LOSS].rate,
-                "best_by_area": bool(found) and rate == found[AREA].rate,
+                "best_by_final_loss": bool(picked) and rate == picked[Pick.FINAL_LOSS].rate,
+                "best_by_area": bool(picked) and rate == picked[Pick.AREA].rate,
             }
         )
     return pd.DataFrame(rows)
 
 
+def scope_columns(scope: Scope) -> dict[str, Any]:
+    """Columns that name the scope of a row."""
+    return {
+        "dataset": scope.dataset,
+        "data": scope.data,
+        "model": scope.model,
+        "batch_size": scope.batch_size,
+    }
+
+
 def spread(name: str, values: list[float]) -> dict[str, float]:
-    """Mean, lowest and highest over the seeds; of runs that diverged they are infinite."""
+    """Mean, minimum and maximum over the seeds, as the columns `name`, `name`_low, `name`_high."""
     if not values:
         return {name: math.nan, f"{name}_low": math.nan, f"{name}_high": math.nan}
     return {name: float(np.mean(values)), f"{name}_low": min(values), f"{name}_high": max(values)}

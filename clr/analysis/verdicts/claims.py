@@ -1,4 +1,4 @@
-"""The paper's claims, each held against the runs of one scope: the statistic, the rule, and what the numbers say."""
+"""The paper's claims: the statistic, the rule and the finding of each, in one scope."""
 
 from __future__ import annotations
 
@@ -7,91 +7,102 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from clr.analysis.names import display_name
 from clr.analysis.verdicts.baselines import spread
 from clr.analysis.verdicts.evidence import Run, Scope
-from clr.analysis.verdicts.finding import Finding, first_losses, least, most, named, where
+from clr.analysis.verdicts.finding import Finding
 from clr.analysis.verdicts.quicker import quicker
 from clr.analysis.verdicts.rules import Rules
-from clr.analysis.verdicts.statistics import by_seed, chance_of_moving, extremes, ratio_over_seeds
+from clr.analysis.verdicts.statistics import (
+    by_seed,
+    extremes,
+    first_losses,
+    number,
+    permutation_p_value,
+    ratio_over_seeds,
+)
 
 
 def converges(scope: Scope, rules: Rules) -> Finding:
-    """The training loss falls, with no rate chosen by hand, to a small part of what it was."""
-    rule, runs = rules.converges, scope.of(rules.optimizer)
+    """CLR's training loss falls to a small fraction of its initial value."""
+    rule, runs = rules.converges, scope.select(rules.optimizer)
     ratio = ratio_over_seeds(by_seed(runs, "final_loss"), first_losses(runs), rules.bootstrap)
-    diverged = sum(run.diverged for run in runs)
-    holds = diverged == 0 and most(ratio) <= rule.fall
-    falling = diverged == 0 and np.median([_last_fall(run) for run in runs]) <= rule.still_falling
+    any_diverged = any(run.diverged for run in runs)
+    holds = not any_diverged and ratio.upper_bound <= rule.fall
+    still_falling = (
+        not any_diverged and np.median([_last_fall(run) for run in runs]) <= rule.still_falling
+    )
     return Finding(
-        f"{named(rules.optimizer)} converges on {where(scope)}, with no learning rate chosen by hand",
-        "final training loss (mean of the last epoch) / loss of the first step",
-        f"no seed diverges and the ratio, by its upper end, is at most {rule.fall:g}; scaled down, no test if it is "
-        f"more and the last epoch's loss is at most {rule.still_falling:g} of the one before",
-        ratio,
-        holds,
-        f"the training loss ends at {ratio} of its first value"
-        + (f", {diverged} seeds diverge" if diverged else ""),
-        if_scaled=["the budget ends while the loss still falls"] if falling and not holds else [],
+        statement=f"{display_name(rules.optimizer)} converges without a hand-tuned learning rate "
+        f"on {scope}",
+        statistic="final training loss (mean over the last epoch) / initial loss",
+        rule=f"no seed diverges and the upper end of the ratio's interval is at most {rule.fall:g}",
+        not_tested_if="in a scaled-down protocol, the ratio is larger and the loss of the last "
+        f"epoch is at most {rule.still_falling:g}× that of the epoch before",
+        ratio=ratio,
+        holds=holds,
+        numbers=f"final training loss / initial loss: {ratio.text('diverged')}{_diverged(runs)}",
+        scaled_reservations=(
+            ["the loss still falls at the end of the budget"] if still_falling and not holds else []
+        ),
         columns=spread("final_loss", [run.final_loss for run in runs])
         | spread("final_accuracy", [run.accuracy for run in runs]),
     )
 
 
 def adapts(scope: Scope, rules: Rules) -> Finding:
-    """The rate moves by itself over training; a fixed one has a ratio of 1."""
-    rule, runs = rules.adapts, scope.of(rules.optimizer)
-    ends = {run.seed: extremes(run.rate, rule.windows) for run in runs}
-    low, high = (
-        pd.Series({seed: pair[i] for seed, pair in ends.items()}, dtype=float) for i in (0, 1)
-    )
+    """CLR's learning rate changes during training by more than a random order of it would."""
+    rule, runs = rules.adapts, scope.select(rules.optimizer)
+    pairs = {run.seed: extremes(run.rate, rule.windows) for run in runs}
+    low = pd.Series({seed: smallest for seed, (smallest, _) in pairs.items()}, dtype=float)
+    high = pd.Series({seed: largest for seed, (_, largest) in pairs.items()}, dtype=float)
     ratio = ratio_over_seeds(high, low, rules.bootstrap)
-    chances = [
-        chance_of_moving(run.rate, rule.windows, rule.shuffles, rules.bootstrap.seed)
+    p_value = max(
+        permutation_p_value(run.rate, rule.windows, rule.shuffles, rules.bootstrap.seed)
         for run in runs
-    ]
-    diverged = sum(run.diverged for run in runs)
+    )
+    any_diverged = any(run.diverged for run in runs)
+    name = display_name(rules.optimizer)
     return Finding(
-        f"{named(rules.optimizer)}'s rate adapts to training on {where(scope)}",
-        f"largest / smallest learning rate over training, of the medians of {rule.windows} equal parts; 1 if fixed",
-        f"no seed diverges, the ratio, by its lower end, is at least {rule.factor:g}, and of random orders of "
-        f"each seed's rates at most {rule.chance:g} move as much",
-        ratio,
-        diverged == 0 and least(ratio) >= rule.factor and max(chances) <= rule.chance,
-        f"the rate moves between {low.median():.2g} and {high.median():.2g}, by a factor of {ratio}; of random "
-        f"orders of the same rates up to {max(chances):.2g} move as much",
-        columns={"chance": max(chances)},
+        statement=f"{name}'s learning rate adapts during training on {scope}",
+        statistic="largest / smallest learning rate over training, as medians of "
+        f"{rule.windows} equal windows; 1 for a fixed rate",
+        rule="no seed diverges, the lower end of the ratio's interval is at least "
+        f"{rule.factor:g}, and the permutation test of each seed gives p ≤ {rule.chance:g}",
+        ratio=ratio,
+        holds=not any_diverged and ratio.lower_bound >= rule.factor and p_value <= rule.chance,
+        numbers=f"the learning rate moves between {low.median():.2g} and {high.median():.2g}, by a "
+        f"factor of {ratio.text('infinity')}; permutation test: p ≤ {p_value:.2g}{_diverged(runs)}",
+        columns={"chance": p_value},
     )
 
 
 def cap(scope: Scope, rules: Rules) -> Finding:
-    """On ImageNet, where it is capped, the rate meets the cap of 10; elsewhere it stays below that by itself."""
-    runs, name = scope.of(rules.optimizer), named(rules.optimizer)
+    """CLR's learning rate reaches its cap on ImageNet, and stays below 10 without one elsewhere."""
+    runs, name = scope.select(rules.optimizer), display_name(rules.optimizer)
     limit = rules.cap.rate if scope.cap is None else scope.cap
     largest = pd.Series({run.seed: float(run.rate.max()) for run in runs}, dtype=float)
-    ratio = ratio_over_seeds(largest, pd.Series(limit, index=largest.index), rules.bootstrap)
-    later = []
-    if scope.cap is not None:
-        holds = bool((largest >= limit).all())
-        statement = f"{name}'s rate meets the cap of {limit:g} on {where(scope)}"
-        later = [] if holds else ["the rate may meet it in a longer training"]
-    else:
+    if scope.cap is None:
         holds = bool((largest < limit).all())
-        statement = f"{name}'s rate stays below {limit:g} without a cap on {where(scope)}"
-    rule = (
-        "where the rate is capped every seed meets the cap (scaled down, no test if one does not: it may later), and "
-        f"elsewhere no seed takes a rate of {rules.cap.rate:g} or more"
-    )
-    because = f"the largest rate is {largest.min():.2g} to {largest.max():.2g}"
-    columns = {"largest_rate": float(largest.max())}
+        statement = f"{name}'s learning rate stays below {limit:g} without a cap on {scope}"
+        reservations = []
+    else:
+        holds = bool((largest >= limit).all())
+        statement = f"{name}'s learning rate reaches its cap of {limit:g} on {scope}"
+        reservations = [] if holds else ["the rate may reach the cap in longer training"]
+    low, high = (number(value, "infinity") for value in (largest.min(), largest.max()))
+    span = low if low == high else f"{low} to {high}"
     return Finding(
-        statement,
-        f"largest rate / {limit:g}",
-        rule,
-        ratio,
-        holds,
-        because,
-        if_scaled=later,
-        columns=columns,
+        statement=statement,
+        statistic=f"largest learning rate over training / {limit:g}",
+        rule="every seed reaches the cap if there is one, and otherwise no seed takes a learning "
+        f"rate of {rules.cap.rate:g} or more",
+        not_tested_if="in a scaled-down protocol, a seed does not reach its cap",
+        ratio=ratio_over_seeds(largest, pd.Series(limit, index=largest.index), rules.bootstrap),
+        holds=holds,
+        numbers=f"largest learning rate over training: {span}",
+        scaled_reservations=reservations,
+        columns={"largest_rate": float(largest.max())},
     )
 
 
@@ -103,7 +114,13 @@ CLAIMS: dict[str, Callable[[Scope, Rules], Finding]] = {
 }
 
 
+def _diverged(runs: list[Run]) -> str:
+    """Continuation of a sentence: how many seeds diverged, if any."""
+    count = sum(run.diverged for run in runs)
+    return f"; {count} of {len(runs)} seeds diverged" if count else ""
+
+
 def _last_fall(run: Run) -> float:
-    """The mean loss of the last epoch over that of the one before; 0 where there is no other."""
+    """Mean loss of the last epoch / that of the epoch before; 0 for a single epoch."""
     means = pd.Series(run.loss).groupby(run.epoch).mean()
     return float(means.iloc[-1] / means.iloc[-2]) if len(means) > 1 else 0.0

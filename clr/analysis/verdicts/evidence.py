@@ -1,8 +1,7 @@
-"""The tables of one protocol, cut into what a claim is about: one data set, one model, one batch size."""
+"""Runs of one protocol, grouped into scopes: one data set, one model, one batch size."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,25 +10,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
+from clr.analysis.baseline import diverged
+from clr.analysis.names import display_name
 from clr.errors import UserError
+from clr.runs.tables import Results, read_results
 
 Numbers = NDArray[np.float64]
+
+_TEXT_COLUMNS = ("run_id", "dataset", "data_label", "model", "optimizer", "status")
+_NUMBER_COLUMNS = ("num_train", "batch_size", "seed", "learning_rate", "final_train_loss")
+_STEP_COLUMNS = ("step", "epoch", "loss", "learning_rate")
+_PROTOCOL_KEYS = ("name", "scaled", "seeds")
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run, step by step."""
+    """One run, with one array element per step."""
 
     run_id: str
     seed: int
     diverged: bool
-    loss: Numbers  # of each step's batch
-    trailing_loss: Numbers  # of each step: the mean over the steps of the epoch that ends with it
-    rate: Numbers  # that each step took
-    epoch: NDArray[np.int64]  # of each step, from 0
-    final_loss: float  # the mean over the last epoch's steps; inf if it diverged
-    accuracy: float  # on the test set, at the end
+    loss: Numbers  # of the step's batch
+    trailing_loss: Numbers  # mean loss over the epoch that ends with the step
+    rate: Numbers  # learning rate of the step
+    epoch: NDArray[np.int64]  # from 0
+    final_loss: float  # mean loss over the last epoch; inf if the run diverged
+    accuracy: float  # test accuracy at the end of training, from 0 to 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,95 +45,155 @@ class Scope:
     """All runs on one data set, with one model, at one batch size."""
 
     dataset: str
-    data: str  # the label that pictures bear
+    data: str  # display name of the data
     model: str
     batch_size: int
-    figures: tuple[str, ...]  # that need any of its runs
+    figures: tuple[str, ...]  # figures that need at least one of its runs
     table: pd.DataFrame  # its rows of runs.csv
-    runs: dict[str, Run]  # by id
-    missing: int  # runs that its figures name and runs.csv lacks
+    runs: dict[str, Run]  # by run id
+    missing: int  # runs that its figures need and runs.csv lacks
 
-    def of(self, optimizer: str, rate: float | None = None) -> list[Run]:
-        """The runs of an optimizer, at one of its fixed rates or at all of them, in the order of their seeds."""
+    def __str__(self) -> str:
+        return f"{self.data}, {display_name(self.model)}, batch size {self.batch_size}"
+
+    def select(self, optimizer: str, rate: float | None = None) -> list[Run]:
+        """Runs of an optimizer, at one fixed rate or all rates, in the order of their seeds."""
         rows = self.table[self.table["optimizer"] == optimizer].sort_values("seed", kind="stable")
-        rows = rows if rate is None else rows[rows["learning_rate"] == rate]
-        return [self.runs[name] for name in rows["run_id"]]
+        if rate is not None:
+            rows = rows[rows["learning_rate"] == rate]
+        return [self.runs[run_id] for run_id in rows["run_id"]]
+
+    def curves(self) -> dict[tuple[str, float | None], list[Run]]:
+        """Runs by optimizer and fixed rate (None if the optimizer sets its own rate)."""
+        groups = self.table.groupby(["optimizer", "learning_rate"], dropna=False)
+        curves: dict[tuple[str, float | None], list[Run]] = {}
+        key: Any
+        for key, rows in groups:
+            optimizer, rate = key
+            fixed_rate = None if pd.isna(rate) else float(rate)
+            curves[str(optimizer), fixed_rate] = [self.runs[run_id] for run_id in rows["run_id"]]
+        return curves
 
     @property
     def cap(self) -> float | None:
-        """The largest rate that its optimizers may take, None if there is no such cap."""
+        """Largest learning rate that its optimizers may use; None without a cap."""
         caps = self.table["max_lr"].dropna()
         return float(caps.iloc[0]) if len(caps) else None
 
 
 @dataclass(frozen=True, eq=False)
 class Records:
+    """All scopes of a results folder."""
+
     protocol: dict[str, Any]
     scopes: list[Scope]
-    unplaced: dict[
-        str, int
-    ]  # figure: runs it names that are not made, of a data set, model or batch size with no run
+    unplaced: dict[str, int]  # by figure: missing runs that belong to a scope without any run
 
 
 def read(folder: Path, window_epochs: float) -> Records:
-    """The records in `folder`; the trailing loss is over the steps of `window_epochs` epochs."""
-    remedy = f"make it with: make reproduce PROTOCOL={folder.resolve().name}"
-    for name in ("protocol.json", "runs.csv", "steps.parquet", "figure_runs.csv"):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name} is missing; {remedy}")
-    protocol = json.loads((folder / "protocol.json").read_text())
-    # Every digit counts where verdicts must come out the same again. Ids that look like numbers stay strings.
-    table = pd.read_csv(folder / "runs.csv", dtype={"run_id": str}, float_precision="round_trip")
-    if "max_lr" not in table:
-        table["max_lr"] = np.nan  # tables from before there were caps
-    named = pd.read_csv(folder / "figure_runs.csv", dtype=str)
-    steps = pd.read_parquet(
-        folder / "steps.parquet", columns=["run_id", "step", "epoch", "loss", "learning_rate"]
-    )
-    of_run = dict(iter(steps.groupby("run_id")))
-    lacking = named[~named["run_id"].isin(table["run_id"])]
+    """Read the runs in a results folder and group them into scopes.
+
+    Args:
+        folder: a folder such as results/quick.
+        window_epochs: epochs over which the trailing loss is averaged.
+
+    Raises:
+        UserError: if the folder, a table or a column is missing or damaged, or no run is completed.
+    """
+    results = read_results(folder)
+    _check(results)
+    table, needed = results.runs, results.figure_runs
+    steps = {str(run_id): rows for run_id, rows in results.steps.groupby("run_id")}
+    absent = needed[~needed["run_id"].isin(table["run_id"])]
     placed: set[str] = set()
     scopes = []
-    for (dataset, data, model, batch_size), rows in table.groupby(
-        ["dataset", "data_label", "model", "batch_size"]
-    ):
-        if rows.duplicated(["optimizer", "learning_rate", "seed"]).any():
-            raise UserError(
-                f"{folder / 'runs.csv'} has two runs of one seed with {model} at batch size {batch_size}"
-            )
-        # A missing run is known by its id alone, which clr.runs.store.run_id begins with these.
-        own = lacking["run_id"][
-            lacking["run_id"].str.startswith(f"{dataset}-{model}-b{batch_size}-")
-        ]
+    for key, rows in table.groupby(["dataset", "data_label", "model", "batch_size"]):
+        dataset, data, model, batch_size = map(str, key)
+        # A missing run is known by its id only, which starts with these (clr.runs.store.run_id).
+        prefix = f"{dataset}-{model}-b{batch_size}-"
+        own = absent.loc[absent["run_id"].str.startswith(prefix), "run_id"]
         placed.update(own)
-        runs = {row["run_id"]: _run(row, of_run, window_epochs) for row in rows.to_dict("records")}
-        figures = sorted(
-            named.loc[named["run_id"].isin({*rows["run_id"], *own}), "figure"].unique()
+        shown = needed["run_id"].isin({*rows["run_id"], *own})
+        scope = Scope(
+            dataset,
+            data,
+            model,
+            int(batch_size),
+            figures=tuple(sorted(needed.loc[shown, "figure"].unique())),
+            table=rows,
+            runs=_runs(rows, steps, window_epochs, folder),
+            missing=own.nunique(),
         )
-        where = (str(dataset), str(data), str(model), int(str(batch_size)), tuple(figures))
-        scopes.append(Scope(*where, rows, runs, missing=own.nunique()))
-    unplaced = lacking[~lacking["run_id"].isin(placed)].groupby("figure")["run_id"].nunique()
-    return Records(protocol, scopes, {str(figure): int(n) for figure, n in unplaced.items()})
+        scopes.append(scope)
+    unplaced = absent[~absent["run_id"].isin(placed)].groupby("figure")["run_id"].nunique()
+    return Records(results.protocol, scopes, {str(name): int(n) for name, n in unplaced.items()})
 
 
-def _run(row: dict[Any, Any], of_run: dict[Any, pd.DataFrame], window_epochs: float) -> Run:
-    if row["run_id"] not in of_run:
+def _check(results: Results) -> None:
+    """Raise UserError if the tables lack something that the analysis needs."""
+    folder = results.folder
+    command = f"make reproduce PROTOCOL={folder.resolve().name}"
+    protocol = results.protocol
+    if not isinstance(protocol, dict) or not set(_PROTOCOL_KEYS) <= set(protocol):
         raise UserError(
-            f"steps.parquet lacks run {row['run_id']} of runs.csv; make both anew with sweep.py"
+            f"{folder / 'protocol.json'} lacks one of {', '.join(_PROTOCOL_KEYS)}; "
+            f"create it again with: {command}"
         )
-    steps = of_run[row["run_id"]].sort_values("step")
-    # An infinite loss would make all means after it nan.
-    loss = steps["loss"].replace([math.inf, -math.inf], math.nan)
-    window = max(1, round(window_epochs * (row["num_train"] // row["batch_size"])))
-    diverged = row["status"] != "finished" or not math.isfinite(row["final_train_loss"])
+    required = [
+        ("runs.csv", results.runs, (*_TEXT_COLUMNS, *_NUMBER_COLUMNS), _NUMBER_COLUMNS),
+        ("steps.parquet", results.steps, ("run_id", *_STEP_COLUMNS), _STEP_COLUMNS),
+        ("figure_runs.csv", results.figure_runs, ("figure", "run_id"), ()),
+    ]
+    for name, table, columns, numbers in required:
+        for column in columns:
+            if column not in table:
+                raise UserError(
+                    f"{folder / name} has no column {column}; create it again with: {command}"
+                )
+        for column in numbers:
+            if len(table) and not is_numeric_dtype(table[column]):
+                raise UserError(
+                    f"{folder / name} has text in the column {column}, which holds numbers; "
+                    f"create it again with: {command}"
+                )
+    if results.runs.empty:
+        raise UserError(f"{folder / 'runs.csv'} has no completed run; train them with: {command}")
+    settings = ["dataset", "model", "batch_size", "optimizer", "learning_rate", "seed"]
+    repeated = results.runs[results.runs.duplicated(settings)]
+    if len(repeated):
+        raise UserError(
+            f"{folder / 'runs.csv'} has two runs of the same settings and seed, one of them "
+            f"{repeated['run_id'].iloc[0]}; export one protocol only, with: {command}"
+        )
+
+
+def _runs(
+    rows: pd.DataFrame, steps: dict[str, pd.DataFrame], window_epochs: float, folder: Path
+) -> dict[str, Run]:
+    runs = {}
+    for (_, row), has_diverged in zip(rows.iterrows(), diverged(rows), strict=True):
+        run_id = str(row["run_id"])
+        if run_id not in steps:
+            raise UserError(
+                f"{folder / 'steps.parquet'} lacks the run {run_id} of runs.csv; create both again "
+                f"with: make reproduce PROTOCOL={folder.resolve().name}"
+            )
+        window = max(1, round(window_epochs * (row["num_train"] // row["batch_size"])))
+        runs[run_id] = _run(row, steps[run_id].sort_values("step"), window, has_diverged)
+    return runs
+
+
+def _run(row: pd.Series, steps: pd.DataFrame, window: int, has_diverged: bool) -> Run:
+    # One infinite loss would turn every later mean into nan.
+    finite_loss = steps["loss"].replace([math.inf, -math.inf], math.nan)
     return Run(
-        row["run_id"],
+        str(row["run_id"]),
         int(row["seed"]),
-        diverged,
+        bool(has_diverged),
         loss=steps["loss"].to_numpy(float),
-        trailing_loss=loss.rolling(window, min_periods=1).mean().to_numpy(float),
+        trailing_loss=finite_loss.rolling(window, min_periods=1).mean().to_numpy(float),
         rate=steps["learning_rate"].to_numpy(float),
         epoch=steps["epoch"].to_numpy(np.int64),
-        final_loss=math.inf if diverged else float(row["final_train_loss"]),
+        final_loss=math.inf if has_diverged else float(row["final_train_loss"]),
         accuracy=float(row.get("final_test_accuracy", math.nan)),
     )

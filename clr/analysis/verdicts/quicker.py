@@ -1,4 +1,4 @@
-"""The claim that CLR is quicker than the best fixed rate of a sweep: a race of both to a stated training loss."""
+"""The claim that CLR reaches a target training loss faster than the best fixed rate."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clr.analysis.verdicts.baselines import AREA, EACH_STEP, FINAL_LOSS, Baseline, baselines, spread
+from clr.analysis.names import display_name
+from clr.analysis.verdicts.baselines import Baseline, Pick, baselines, scope_columns, spread
 from clr.analysis.verdicts.evidence import Run, Scope
-from clr.analysis.verdicts.finding import NO_RATIO, Finding, first_losses, most, named, where
+from clr.analysis.verdicts.finding import Finding
 from clr.analysis.verdicts.rules import Bootstrap, Rules
-from clr.analysis.verdicts.statistics import Ratio, ratio_over_seeds, steps_to
+from clr.analysis.verdicts.statistics import (
+    NO_RATIO,
+    Ratio,
+    first_losses,
+    ratio_over_seeds,
+    steps_to,
+)
+
+NOT_REACHED = "not reached"
 
 
 @dataclass(frozen=True, eq=False)
 class Race:
-    """Steps to a training loss, by seed; inf for a seed that never gets there."""
+    """Steps of CLR and of a baseline to a target loss, indexed by seed; inf if not reached."""
 
     target: float
     steps: pd.Series
@@ -26,26 +35,28 @@ class Race:
     ratio: Ratio
 
     def columns(self, batch_size: int) -> dict[str, Any]:
-        found = {"target_loss": self.target}
+        """Columns of the tables `claims` and `targets`."""
+        columns = {"target_loss": self.target}
         for prefix, steps in (("", self.steps), ("baseline_", self.baseline_steps)):
-            found[f"{prefix}steps"] = float(steps.median())
-            found[f"{prefix}steps_low"] = float(steps.min())
-            found[f"{prefix}steps_high"] = float(steps.max())
-            found[f"{prefix}samples"] = float(steps.median()) * batch_size
-            found[f"{prefix}seeds_reached"] = int(np.isfinite(steps).sum())
-        return found
+            columns[f"{prefix}steps"] = float(steps.median())
+            columns[f"{prefix}steps_low"] = float(steps.min())
+            columns[f"{prefix}steps_high"] = float(steps.max())
+            columns[f"{prefix}samples"] = float(steps.median()) * batch_size
+            columns[f"{prefix}seeds_reached"] = int(np.isfinite(steps).sum())
+        return columns
 
 
 def race(clr: list[Run], baseline: Baseline, target: float, rule: Bootstrap) -> Race:
-    steps, theirs = steps_to(clr, target), steps_to(baseline.runs, target)
-    return Race(target, steps, theirs, ratio_over_seeds(steps, theirs, rule))
+    """Compare the steps to `target`."""
+    steps, baseline_steps = steps_to(clr, target), steps_to(baseline.runs, target)
+    return Race(target, steps, baseline_steps, ratio_over_seeds(steps, baseline_steps, rule))
 
 
 def target_loss(clr: list[Run], baseline: Baseline, fraction: float) -> float:
-    """start^(1−f) · end^f: the loss that lies `fraction` f of the way, in the logarithm.
+    """Loss at a `fraction` f of the way from start to end in the logarithm: start^(1−f) · end^f.
 
-    start is the mean loss of the first step, end the lower of the two mean final losses: both are the same if the two
-    optimizers change places.
+    start is the mean initial loss, end the lower of the two mean final losses. The target is the
+    same if the two optimizers change places.
     """
     start = float(np.mean([*first_losses(clr), *first_losses(baseline.runs)]))
     end = min(float(np.mean([run.final_loss for run in runs])) for runs in (clr, baseline.runs))
@@ -53,115 +64,133 @@ def target_loss(clr: list[Run], baseline: Baseline, fraction: float) -> float:
 
 
 def quicker(scope: Scope, rules: Rules) -> Finding:
-    """It reaches a stated training loss in fewer steps than the best fixed rate of a sweep."""
-    found, clr = baselines(scope, rules.baseline), scope.of(rules.optimizer)
-    name, other = named(rules.optimizer), named(rules.baseline)
-    statement = f"{name} is quicker than the best fixed rate of {other} on {where(scope)}"
+    """CLR reaches a target training loss in fewer steps than the best fixed rate of a sweep."""
+    name, other = display_name(rules.optimizer), display_name(rules.baseline)
+    statement = f"{name} is faster than the best fixed rate of {other} on {scope}"
     statistic = (
-        f"steps to the target loss, {name} / baseline; the same in samples, as both take batches of one size. The "
-        f"target is {rules.quicker.headline:g} of the way, in the logarithm, from the first loss to the lower final one"
+        f"steps to the target loss, {name} / baseline (the same ratio in samples, because both use "
+        f"one batch size); the target is {rules.quicker.headline:g} of the way from the initial "
+        "loss to the lower final loss, on a logarithmic scale"
     )
-    rule = "the ratio, by its upper end, is below 1; no test if it is and the best rate lies at the sweep's edge"
-    if not found:
+    rule = "the upper end of the ratio's interval is below 1"
+    not_tested_if = f"{name} is faster but the best fixed rate is at an edge of the sweep"
+    picked, clr = baselines(scope, rules.baseline), scope.select(rules.optimizer)
+    if not picked:
         swept = (scope.table["optimizer"] == rules.baseline).any()
-        why = (
+        reason = (
             f"every fixed rate of {other} diverged"
             if swept
             else f"no fixed rate of {other} was run"
         )
-        return Finding(statement, statistic, rule, NO_RATIO, None, why, [why])
-    best, each = found[FINAL_LOSS], found[EACH_STEP]
+        return Finding(statement, statistic, rule, NO_RATIO, None, reason, not_tested_if, [reason])
+    best = picked[Pick.FINAL_LOSS]
     target = target_loss(clr, best, rules.quicker.headline)
-    races = {pick: race(clr, baseline, target, rules.bootstrap) for pick, baseline in found.items()}
-    main = races[FINAL_LOSS]
-    holds = most(main.ratio) < 1
+    races = {
+        pick: race(clr, baseline, target, rules.bootstrap) for pick, baseline in picked.items()
+    }
+    holds = races[Pick.FINAL_LOSS].ratio.upper_bound < 1
+    edge = ["the best fixed rate is at an edge of the sweep"] if holds and best.at_edge else []
     return Finding(
         statement,
         statistic,
         rule,
-        main.ratio,
+        races[Pick.FINAL_LOSS].ratio,
         holds,
-        f"to a loss of {target:.3g} {_takes(name, main.steps)}, {_takes(best.name, main.baseline_steps)}; they end at "
-        f"{_ends(clr)} and {_ends(best.runs)}",
-        ["the best rate lies at the edge of the sweep"] if holds and best.at_edge else [],
-        baseline=f"{best.name}: {best.why}",
+        _numbers(name, clr, best, races[Pick.FINAL_LOSS]),
+        not_tested_if,
+        edge,
+        baseline=f"{best.name}: {best.reason}",
         columns={
-            **main.columns(scope.batch_size),
-            **spread("final_loss", [run.final_loss for run in clr]),
-            **spread("baseline_final_loss", [run.final_loss for run in best.runs]),
-            **spread("final_accuracy", [run.accuracy for run in clr]),
-            **spread("baseline_final_accuracy", [run.accuracy for run in best.runs]),
-            "baseline_rate": best.rate,
-            "rate_by_area": found[AREA].rate,
-            **_interval("ratio_by_area", races[AREA].ratio),
-            **_interval("ratio_each_step", races[EACH_STEP].ratio),
-            "sensitivity": f"{_picks(races, [found[AREA], each])}; {_grid(clr, best, rules)}",
+            **_columns(scope, clr, picked, races),
+            "sensitivity": f"{_other_picks(picked, races)}. {_other_targets(clr, best, rules)}",
         },
     )
 
 
 def target_table(scope: Scope, rules: Rules) -> pd.DataFrame:
-    """The race to each target of the grid, against each baseline; a row for each pair of them."""
-    found, clr = baselines(scope, rules.baseline), scope.of(rules.optimizer)
+    """Table `targets` of a scope: one row per target loss and way of picking the baseline."""
+    picked, clr = baselines(scope, rules.baseline), scope.select(rules.optimizer)
     rows: list[dict[str, Any]] = []
-    for fraction in rules.quicker.targets if found and clr else []:
-        target = target_loss(clr, found[FINAL_LOSS], fraction)
-        for pick, baseline in found.items():
-            run = race(clr, baseline, target, rules.bootstrap)
+    for fraction in rules.quicker.targets if picked and clr else []:
+        target = target_loss(clr, picked[Pick.FINAL_LOSS], fraction)
+        for pick, baseline in picked.items():
+            result = race(clr, baseline, target, rules.bootstrap)
             rows.append(
                 {
-                    "dataset": scope.dataset,
-                    "data": scope.data,
-                    "model": scope.model,
-                    "batch_size": scope.batch_size,
-                    "pick": pick,
+                    **scope_columns(scope),
+                    "pick": pick.value,
                     "baseline_rate": math.nan if baseline.rate is None else baseline.rate,
                     "fraction": fraction,
-                    **run.columns(scope.batch_size),
-                    **_interval("ratio", run.ratio),
+                    **result.columns(scope.batch_size),
+                    **_interval("ratio", result.ratio),
                 }
             )
     return pd.DataFrame(rows)
 
 
-def _picks(races: dict[str, Race], others: list[Baseline]) -> str:
-    """Whether the other ways of picking the baseline change what the numbers say."""
-    holds = most(races[FINAL_LOSS].ratio) < 1
-    ratios = [
-        f"with {other.name} ({other.why}) the ratio is {races[other.pick].ratio}"
-        for other in others
-    ]
-    changing = [other.pick for other in others if (most(races[other.pick].ratio) < 1) != holds]
-    return f"{', '.join(ratios)}: what the numbers say " + (
-        f"changes with {' and '.join(changing)}" if changing else "stays"
-    )
-
-
-def _grid(clr: list[Run], best: Baseline, rules: Rules) -> str:
-    """The ratio at every target."""
-    targets = {fraction: target_loss(clr, best, fraction) for fraction in rules.quicker.targets}
-    ratios = {
-        fraction: race(clr, best, target, rules.bootstrap).ratio
-        for fraction, target in targets.items()
+def _columns(
+    scope: Scope, clr: list[Run], picked: dict[Pick, Baseline], races: dict[Pick, Race]
+) -> dict[str, Any]:
+    best = picked[Pick.FINAL_LOSS]
+    return {
+        **races[Pick.FINAL_LOSS].columns(scope.batch_size),
+        **spread("final_loss", [run.final_loss for run in clr]),
+        **spread("baseline_final_loss", [run.final_loss for run in best.runs]),
+        **spread("final_accuracy", [run.accuracy for run in clr]),
+        **spread("baseline_final_accuracy", [run.accuracy for run in best.runs]),
+        "baseline_rate": best.rate,
+        "rate_by_area": picked[Pick.AREA].rate,
+        **_interval("ratio_by_area", races[Pick.AREA].ratio),
+        **_interval("ratio_each_step", races[Pick.EACH_STEP].ratio),
     }
-    return "by target it is " + ", ".join(
-        f"{ratio} at {fraction:g}" for fraction, ratio in ratios.items()
+
+
+def _numbers(name: str, clr: list[Run], best: Baseline, result: Race) -> str:
+    """Sentence such as "target 0.0361: not reached by CLR, …; final losses: …"."""
+    return (
+        f"target {result.target:.3g}: {_reached(name, result.steps)}, "
+        f"{_reached(best.name, result.baseline_steps)}; "
+        f"final losses: {_final_loss(clr)} for {name}, {_final_loss(best.runs)} for {best.name}"
     )
 
 
-def _takes(name: str, steps: pd.Series) -> str:
+def _reached(name: str, steps: pd.Series) -> str:
     reached = steps[np.isfinite(steps)]
     if reached.empty:
-        return f"{name} never gets there"
+        return f"{NOT_REACHED} by {name}"
     span = "–".join(dict.fromkeys(f"{value:g}" for value in (reached.min(), reached.max())))
-    rest = f" in {len(reached)} of {len(steps)} seeds and never gets there in the rest"
-    return f"{name} takes {span} steps" + (rest if len(reached) < len(steps) else "")
+    seeds = f" in {len(reached)} of {len(steps)} seeds" if len(reached) < len(steps) else ""
+    return f"reached by {name}{seeds} in {span} steps"
 
 
-def _ends(runs: list[Run]) -> str:
-    """The mean final training loss, and that of the lowest and the highest seed."""
+def _final_loss(runs: list[Run]) -> str:
+    """Mean final training loss with the range over the seeds."""
     mean, low, high = spread("loss", [run.final_loss for run in runs]).values()
-    return f"{mean:.3g} ({low:.3g}–{high:.3g})".replace("inf", "∞")
+    return Ratio(mean, low, high).text("diverged")
+
+
+def _other_picks(picked: dict[Pick, Baseline], races: dict[Pick, Race]) -> str:
+    """Ratios with the other baselines, and whether the conclusion depends on the choice."""
+    holds = races[Pick.FINAL_LOSS].ratio.upper_bound < 1
+    others = [picked[Pick.AREA], picked[Pick.EACH_STEP]]
+    ratios = [
+        f"{races[other.pick].ratio.text(NOT_REACHED)} with {other.name} ({other.reason})"
+        for other in others
+    ]
+    changing = [
+        other.pick.value for other in others if (races[other.pick].ratio.upper_bound < 1) != holds
+    ]
+    effect = f"changes with {' and '.join(changing)}" if changing else "does not change"
+    return f"ratio {', '.join(ratios)}; the conclusion {effect}"
+
+
+def _other_targets(clr: list[Run], best: Baseline, rules: Rules) -> str:
+    """Ratio at every target of the rules."""
+    ratios = []
+    for fraction in rules.quicker.targets:
+        result = race(clr, best, target_loss(clr, best, fraction), rules.bootstrap)
+        ratios.append(f"{result.ratio.text(NOT_REACHED)} at {fraction:g}")
+    return f"Ratio by target: {', '.join(ratios)}"
 
 
 def _interval(name: str, ratio: Ratio) -> dict[str, float]:

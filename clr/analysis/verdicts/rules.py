@@ -1,15 +1,26 @@
-"""The schema of configs/claims.yaml, where each key's meaning stands."""
+"""Schema of configs/claims.yaml, and the statement of when its rules were written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from clr.config import CONFIGS
-from clr.errors import UserError
+from clr.errors import UserError, first_line
+
+
+@dataclass
+class Written:
+    """When the rules were written, and which protocols' results were known by then."""
+
+    date: str = MISSING
+    after: dict[str, str] = MISSING  # protocol: date of its first committed results
+    before: list[str] = MISSING  # protocols without any run by then
 
 
 @dataclass
@@ -63,6 +74,9 @@ class Agreement:
 
 @dataclass
 class Rules:
+    """The keys of configs/claims.yaml, where each is explained."""
+
+    written: Written = field(default_factory=Written)
     optimizer: str = MISSING
     baseline: str = MISSING
     paper_data: list[str] = MISSING
@@ -77,16 +91,54 @@ class Rules:
 
 
 def load(path: Path = CONFIGS / "claims.yaml") -> Rules:
-    """The rules in `path`; UserError names a key that is unknown, missing or of another type."""
+    """Read the rules; UserError names a key that is unknown, missing or of the wrong type."""
     try:
-        rules = OmegaConf.to_object(
-            OmegaConf.merge(OmegaConf.structured(Rules), OmegaConf.load(path))
-        )
-    except (OSError, OmegaConfBaseException) as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
+        schema = OmegaConf.structured(Rules)
+        rules = OmegaConf.to_object(OmegaConf.merge(schema, OmegaConf.load(path)))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path}: {first_line(error)}") from None
     assert isinstance(rules, Rules)
     if rules.quicker.headline not in rules.quicker.targets:
         raise UserError(
-            f"{path}: quicker.headline={rules.quicker.headline} is none of quicker.targets"
+            f"{path}: quicker.headline={rules.quicker.headline} is not one of quicker.targets; "
+            "add it there"
         )
+    for day in (rules.written.date, *rules.written.after.values()):
+        try:
+            date.fromisoformat(day)
+        except ValueError:
+            raise UserError(
+                f"{path}: {day!r} below `written` is not a date; write it as 2026-01-31"
+            ) from None
     return rules
+
+
+def provenance_line(protocol: str, rules: Rules | None = None) -> str:
+    """Sentence on whether the rules were written before or after the results of `protocol`.
+
+    Args:
+        protocol: name of a protocol, such as "quick".
+        rules: the rules, read from configs/claims.yaml by default.
+    """
+    written = (rules or load()).written
+    if protocol in written.after:
+        first = written.after[protocol]
+        return (
+            f"The rules were written on {written.date}, after the author had seen results of the "
+            f"protocol {protocol} (first committed on {first}): they were not fixed in advance."
+        )
+    if protocol in written.before:
+        return (
+            f"The rules were written on {written.date}, before any run of the protocol {protocol}."
+        )
+    return (
+        f"The rules were written on {written.date}, after the author had seen results of "
+        f"{_listed(list(written.after))}, and before any run of {_listed(written.before)}."
+    )
+
+
+def _listed(names: list[str]) -> str:
+    """Names as in "a, b and c"."""
+    return (
+        " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "no protocol"
+    )

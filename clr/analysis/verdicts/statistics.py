@@ -1,4 +1,4 @@
-"""The numbers behind the verdicts: steps to a loss, how much a rate moves, and ratios with intervals over the seeds."""
+"""Statistics of the verdicts: ratios over the seeds, steps to a loss, movement of a rate."""
 
 from __future__ import annotations
 
@@ -15,34 +15,66 @@ from clr.analysis.verdicts.rules import Bootstrap
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio over the seeds, with its bootstrap interval; `low` and `high` are nan where there is only one seed."""
+    """A ratio over the seeds and its bootstrap interval, whose ends are nan for a single seed."""
 
     value: float
     low: float
     high: float
 
-    def __str__(self) -> str:
-        interval = "" if math.isnan(self.low) else f" ({self.low:.3g}–{self.high:.3g})"
-        return f"{self.value:.3g}{interval}".replace("inf", "∞")
+    @property
+    def lower_bound(self) -> float:
+        """Lower end of the interval; the ratio itself for a single seed."""
+        return self.value if math.isnan(self.low) else self.low
+
+    @property
+    def upper_bound(self) -> float:
+        """Upper end of the interval; the ratio itself for a single seed."""
+        return self.value if math.isnan(self.high) else self.high
+
+    def text(self, infinite: str) -> str:
+        """The ratio for readers, such as "1.22 (1.2–1.25)", with `infinite` for an infinite value.
+
+        Examples with infinite="not reached": "not reached" if the value and both ends are
+        infinite, "2 (1.5 to not reached)" if only the upper end is.
+        """
+        value, low, high = (number(x, infinite) for x in (self.value, self.low, self.high))
+        if math.isnan(self.low) or value == low == high == infinite:
+            return value
+        joint = " to " if infinite in (low, high) else "–"
+        return f"{value} ({low}{joint}{high})"
 
 
-def ratio_over_seeds(above: pd.Series, below: pd.Series, rule: Bootstrap) -> Ratio:
-    """The median over the seeds of above/below, with its percentile bootstrap interval.
+NO_RATIO = Ratio(math.nan, math.nan, math.nan)
 
-    Both are indexed by seed and paired by it, for two runs of one seed share initial weights and the order of the data;
-    seeds that only one of them has are left out. Values are at least 0. An infinite one means "never": the ratio
-    is then inf, or 0 where it stands below, and 1 where neither got there.
 
-    All is done on the share a/(a + b) = r/(1 + r), which is finite where r is not. Exchanging the two turns it into
-    1 − share, so that ratio and interval are inverted, exactly but for rounding.
+def number(value: float, infinite: str) -> str:
+    """Three significant digits; words for an infinite value and a dash for nan."""
+    if math.isnan(value):
+        return "–"
+    return infinite if math.isinf(value) else f"{value:.3g}"
+
+
+def ratio_over_seeds(numerator: pd.Series, denominator: pd.Series, rule: Bootstrap) -> Ratio:
+    """Median over the seeds of numerator / denominator, with a percentile bootstrap interval.
+
+    Two runs of one seed share the initial weights and the order of the data, so the series are
+    paired by seed; a seed of only one of them is ignored. An infinite value means "never": the
+    ratio is then inf, or 0 for an infinite denominator, or 1 if both are infinite.
+
+    Computed on the share a / (a + b) = r / (1 + r), which is finite even if r is not. Exchanging
+    the two series turns it into 1 − share, so ratio and interval are inverted up to rounding.
+
+    Args:
+        numerator, denominator: values at least 0, indexed by seed.
+        rule: number of resamples, confidence level and random seed.
     """
-    pairs = pd.concat([above, below], axis=1, join="inner").to_numpy(float)
+    pairs = pd.concat([numerator, denominator], axis=1, join="inner").to_numpy(float)
     shares = np.array([_share(a, b) for a, b in pairs])
     if not len(shares):
-        return Ratio(math.nan, math.nan, math.nan)
+        return NO_RATIO
     low = high = math.nan
     if len(shares) > 1:
-        found = bootstrap(
+        result = bootstrap(
             (shares,),
             np.median,
             method="percentile",
@@ -51,73 +83,84 @@ def ratio_over_seeds(above: pd.Series, below: pd.Series, rule: Bootstrap) -> Rat
             rng=np.random.default_rng(rule.seed),
             vectorized=True,
         )
-        low, high = found.confidence_interval
-    return Ratio(
-        *(math.inf if s == 1 else s / (1 - s) for s in (float(np.median(shares)), low, high))
-    )
+        low, high = result.confidence_interval
+    return Ratio(*(_ratio(share) for share in (float(np.median(shares)), low, high)))
 
 
 def _share(a: float, b: float) -> float:
-    if a == b:  # also where neither gets there
+    """a / (a + b), with its limits for infinite values."""
+    if a == b:  # also if both are infinite
         return 0.5
     if math.isinf(a):
         return 1.0
     return 0.0 if math.isinf(b) else a / (a + b)
 
 
-def by_seed(runs: list[Run], value: str) -> pd.Series:
-    """An attribute of each run, by seed."""
-    return pd.Series({run.seed: getattr(run, value) for run in runs}, dtype=float)
+def _ratio(share: float) -> float:
+    return math.inf if share == 1 else share / (1 - share)
+
+
+def by_seed(runs: list[Run], attribute: str) -> pd.Series:
+    """An attribute of each run, indexed by seed."""
+    return pd.Series({run.seed: getattr(run, attribute) for run in runs}, dtype=float)
+
+
+def first_losses(runs: list[Run]) -> pd.Series:
+    """Loss before any step was taken, indexed by seed; the same for every optimizer."""
+    return pd.Series({run.seed: run.loss[0] for run in runs}, dtype=float)
 
 
 def steps_to(runs: list[Run], target: float) -> pd.Series:
-    """The first step, from 1, whose trailing loss is at most `target`, by seed; of several runs of a seed, the least.
+    """First step, from 1, with a trailing loss of at most `target`, indexed by seed.
 
-    inf where none gets there. A run that diverged never does, wherever it was before.
+    The fewest steps if a seed has several runs. inf if the target is never reached; a diverged run
+    never reaches it, whatever its loss was before.
     """
     steps = [
-        (run.seed, math.inf if run.diverged else _first(run.trailing_loss <= target))
+        (run.seed, math.inf if run.diverged else _first_step(run.trailing_loss <= target))
         for run in runs
     ]
-    return (
-        pd.DataFrame(steps, columns=["seed", "steps"]).groupby("seed")["steps"].min().astype(float)
-    )
+    table = pd.DataFrame(steps, columns=["seed", "steps"])
+    return table.groupby("seed")["steps"].min().astype(float)
 
 
-def _first(reached: np.ndarray) -> float:
+def _first_step(reached: np.ndarray) -> float:
     return float(reached.argmax() + 1) if reached.any() else math.inf
 
 
 def log_loss_area(run: Run) -> float:
-    """The mean over the steps of the logarithm of the trailing loss: the area under the curve on a log axis."""
+    """Mean over the steps of the log of the trailing loss; inf if the run diverged.
+
+    This is the area under the curve on a logarithmic axis, per step.
+    """
     if run.diverged:
         return math.inf
-    return float(
-        np.log(np.maximum(run.trailing_loss, np.finfo(float).tiny)).mean()
-    )  # a loss of 0 is a number, too
+    positive = np.maximum(run.trailing_loss, np.finfo(float).tiny)  # the loss may be exactly 0
+    return float(np.log(positive).mean())
 
 
 def extremes(rate: Numbers, windows: int) -> tuple[float, float]:
-    """The smallest and the largest of the medians of `rate` over so many equal windows of the steps.
+    """Smallest and largest median of `rate` over equal windows of the steps.
 
-    A median, for one step with a tiny gradient would carry the mean of all its neighbours.
+    The median, because one step with a tiny gradient would dominate the mean of its window.
     """
     parts = np.array_split(rate, min(windows, len(rate)))
     medians = [float(np.median(part)) for part in parts]
     return min(medians), max(medians)
 
 
-def chance_of_moving(rate: Numbers, windows: int, shuffles: int, seed: int) -> float:
-    """The share of random orders of the same rates whose extremes lie as far apart, as a ratio, as those of `rate`.
+def permutation_p_value(rate: Numbers, windows: int, shuffles: int, seed: int) -> float:
+    """p value of the permutation test that the order of the rates over training is random.
 
-    Counts the given order itself, as a permutation test must: at least 1/(shuffles + 1).
+    The fraction of random orders of the rates with extremes at least as far apart, as a ratio, as
+    those of `rate`. The observed order counts as one of them, so p ≥ 1 / (shuffles + 1).
     """
 
-    def moved(values: Numbers) -> float:
+    def movement(values: Numbers) -> float:
         low, high = extremes(values, windows)
         return _share(high, low)
 
     rng = np.random.default_rng(seed)
-    observed = moved(rate)
-    as_far = sum(moved(rng.permutation(rate)) >= observed for _ in range(shuffles))
-    return (as_far + 1) / (shuffles + 1)
+    observed = movement(rate)
+    as_large = sum(movement(rng.permutation(rate)) >= observed for _ in range(shuffles))
+    return (as_large + 1) / (shuffles + 1)

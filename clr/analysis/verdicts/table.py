@@ -1,164 +1,213 @@
-"""The verdicts as tables: every claim in every scope whose runs its figures show, and every claim that has none."""
+"""Tables of the verdicts: every claim in every scope, and claims about figures without runs."""
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from clr.analysis.verdicts.baselines import curve_table
+from clr.analysis.names import figure_name
+from clr.analysis.verdicts import Verdict
+from clr.analysis.verdicts.baselines import curve_table, scope_columns
 from clr.analysis.verdicts.claims import CLAIMS
 from clr.analysis.verdicts.evidence import Records, Scope
-from clr.analysis.verdicts.finding import NO_RATIO, Finding
+from clr.analysis.verdicts.finding import Finding
 from clr.analysis.verdicts.quicker import target_table
-from clr.analysis.verdicts.rules import Rules
+from clr.analysis.verdicts.rules import Rules, provenance_line
+from clr.analysis.verdicts.statistics import NO_RATIO
+from clr.errors import UserError, first_line
 
-REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested at this scale"
-# What a claim says of a figure whose runs are not there, and with them its data, model and batch size.
-ABSENT = {
-    "converges": "CLR converges in Figure {}",
-    "quicker": "CLR is quicker than the best fixed rate in Figure {}",
-    "adapts": "CLR's rate adapts to training in Figure {}",
-    "cap": "CLR's rate meets the cap on ImageNet alone in Figure {}",
+# Statement of each claim about a figure without runs, whose scopes are unknown.
+STATEMENTS = {
+    "converges": "CLR converges",
+    "quicker": "CLR is faster than the best fixed rate",
+    "adapts": "CLR's learning rate adapts during training",
+    "cap": "CLR's learning rate reaches its cap on ImageNet only",
 }
-DIGITS = 6  # of the numbers in the tables: what a sum in another order on another processor does not reach
+# Significant digits of the numbers in the tables: insensitive to the order of summation, which
+# depends on the processor.
+DIGITS = 6
 
 
 def judge(records: Records, rules: Rules) -> dict[str, pd.DataFrame]:
-    """The tables `claims`, `targets` and `curves`; their columns are explained in results/DICTIONARY.md."""
+    """Tables `claims`, `targets` and `curves`; results/DICTIONARY.md describes their columns."""
     rows: list[dict[str, Any]] = []
-    for claim, find in CLAIMS.items():
-        figures: list[str] = getattr(rules, claim).figures
-        for scope in records.scopes:
-            shown = [figure for figure in scope.figures if figure in figures]
-            if shown and scope.of(rules.optimizer):
-                rows.append(_row(claim, shown, scope, find(scope, rules), records.protocol, rules))
-        rule = next(
-            (row["rule"] for row in rows if row["claim"] == claim), ""
-        )  # the same for all of them
-        for figure in figures:
-            if why := _why_absent(figure, records):
-                rows.append(_absent(claim, figure, why, rule, records.protocol))
+    for claim in CLAIMS:
+        rows += _tested(claim, records, rules)
+        rows += _without_runs(claim, records, rules, rows)
+    scopes = records.scopes
+    targets = [target_table(scope, rules) for scope in scopes]
     tables = {
         "claims": pd.DataFrame(rows).astype({"batch_size": "Int64", "seeds": "Int64"}),
-        "targets": pd.concat(
-            [target_table(scope, rules) for scope in records.scopes], ignore_index=True
-        ),
-        "curves": pd.concat([curve_table(scope) for scope in records.scopes], ignore_index=True),
+        "targets": pd.concat(targets, ignore_index=True),
+        "curves": pd.concat([curve_table(scope) for scope in scopes], ignore_index=True),
     }
     return {name: _rounded(table) for name, table in tables.items()}
 
 
-def reservations_of_all(rules: Rules, seeds: int) -> str:
-    """What makes runs no test of any claim, in words: the rest of each rule."""
-    return (
-        f"no test: other data than {' or '.join(rules.paper_data)}, fewer than {seeds} seeds or missing runs, or, "
-        f"scaled down, no optimizer that brings the loss below {rules.not_tested.left_start:g} of its first value"
-    )
+def read_claims(folder: Path) -> pd.DataFrame:
+    """Read the table `claims` of a results folder, all columns as text.
+
+    Raises:
+        UserError: if it is missing or damaged, or has an unknown verdict.
+    """
+    path = folder / "claims.csv"
+    command = f"make claims PROTOCOL={folder.resolve().name}"
+    try:
+        claims = pd.read_csv(path, dtype=str, keep_default_na=False)
+        unknown = set(claims["verdict"]) - set(Verdict)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; create it with: {command}") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} cannot be read ({first_line(error)}); create it again with: {command}"
+        ) from None
+    if unknown:
+        raise UserError(
+            f"{path} has the verdict {min(unknown)!r}, which is not one of: {', '.join(Verdict)}; "
+            f"create it again with: {command}"
+        )
+    return claims
 
 
-def _row(
-    claim: str,
-    figures: list[str],
-    scope: Scope,
-    found: Finding,
-    protocol: dict[str, Any],
-    rules: Rules,
-) -> dict[str, Any]:
+def _tested(claim: str, records: Records, rules: Rules) -> list[dict[str, Any]]:
+    """Rows of a claim: one for each scope with runs of CLR that a figure of the claim shows."""
+    rows = []
+    for scope in records.scopes:
+        figures = [name for name in scope.figures if name in getattr(rules, claim).figures]
+        if figures and scope.select(rules.optimizer):
+            finding = CLAIMS[claim](scope, rules)
+            row = {"claim": claim, "figure": ", ".join(figures)}
+            rows.append(row | _row(scope, finding, records.protocol, rules))
+    return rows
+
+
+def _row(scope: Scope, finding: Finding, protocol: dict[str, Any], rules: Rules) -> dict[str, Any]:
     seeds = max(rules.not_tested.seeds, len(protocol["seeds"]))
-    reservations = [*_reservations(scope, rules, seeds), *found.reservations]
+    reservations = [*_reservations(scope, rules, seeds), *finding.reservations]
     if protocol["scaled"]:
-        reservations += [*_too_small(scope, rules), *found.if_scaled]
-    by_numbers = "" if found.holds is None else REPRODUCED if found.holds else NOT_REPRODUCED
-    doubts = [doubt for doubt in dict.fromkeys(reservations) if doubt != found.because]
+        reservations += [*_no_progress(scope, rules), *finding.scaled_reservations]
+    by_numbers = ""
+    if finding.holds is not None:
+        by_numbers = str(Verdict.REPRODUCED if finding.holds else Verdict.NOT_REPRODUCED)
+    reason = _sentence(finding.numbers)
+    further = [text for text in dict.fromkeys(reservations) if text != finding.numbers]
+    if further:
+        reason += f" Not a test of the claim: {'; '.join(further)}."
     return {
-        "claim": claim,
-        "figure": ", ".join(figures),
-        "statement": found.statement,
-        "dataset": scope.dataset,
-        "data": scope.data,
-        "model": scope.model,
-        "batch_size": scope.batch_size,
-        "seeds": len(scope.of(rules.optimizer)),
+        "statement": finding.statement,
+        **scope_columns(scope),
+        "seeds": len(scope.select(rules.optimizer)),
         "scaled": bool(protocol["scaled"]),
-        "baseline": found.baseline,
-        "statistic": found.statistic,
-        "ratio": found.ratio.value,
-        "ratio_low": found.ratio.low,
-        "ratio_high": found.ratio.high,
-        "rule": f"reproduced if {found.rule}; {reservations_of_all(rules, seeds)}",
-        "verdict": NOT_TESTED if reservations else by_numbers,
+        "baseline": finding.baseline,
+        "statistic": finding.statistic,
+        "ratio": finding.ratio.value,
+        "ratio_low": finding.ratio.low,
+        "ratio_high": finding.ratio.high,
+        "rule": _rule(finding, rules, seeds),
+        "rule_written": provenance_line(protocol["name"], rules),
+        "verdict": str(Verdict.NOT_TESTED) if reservations else by_numbers,
         "by_numbers": by_numbers,
-        "reason": _sentence(found.because) + (f" No test: {'; '.join(doubts)}." if doubts else ""),
+        "reason": reason,
         "sensitivity": "",
-        **found.columns,
+        **finding.columns,
     }
 
 
-def _absent(
-    claim: str, figure: str, why: str, rule: str, protocol: dict[str, Any]
-) -> dict[str, Any]:
-    """The row of a claim about a figure of the paper that has no runs, or lacks some whose scope is not known."""
-    return {
-        "claim": claim,
-        "figure": figure,
-        "statement": ABSENT[claim].format(figure),
-        "dataset": "",
-        "data": "",
-        "model": "",
-        "batch_size": None,
-        "seeds": None,
-        "scaled": bool(protocol["scaled"]),
-        "baseline": "",
-        "statistic": "",
-        "ratio": NO_RATIO.value,
-        "ratio_low": NO_RATIO.low,
-        "ratio_high": NO_RATIO.high,
-        "rule": rule,
-        "verdict": NOT_TESTED,
-        "by_numbers": "",
-        "reason": _sentence(why),
-        "sensitivity": "",
-    }
+def _without_runs(
+    claim: str, records: Records, rules: Rules, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Rows of a claim about figures without runs, or with missing runs of unknown scope."""
+    rule = next((row["rule"] for row in rows if row["claim"] == claim), "")
+    return [
+        {
+            "claim": claim,
+            "figure": figure,
+            "statement": f"{STATEMENTS[claim]} in {figure_name(figure)}",
+            "dataset": "",
+            "data": "",
+            "model": "",
+            "batch_size": None,
+            "seeds": None,
+            "scaled": bool(records.protocol["scaled"]),
+            "baseline": "",
+            "statistic": "",
+            "ratio": NO_RATIO.value,
+            "ratio_low": NO_RATIO.low,
+            "ratio_high": NO_RATIO.high,
+            "rule": rule,
+            "rule_written": provenance_line(records.protocol["name"], rules),
+            "verdict": str(Verdict.NOT_TESTED),
+            "by_numbers": "",
+            "reason": _sentence(reason),
+            "sensitivity": "",
+        }
+        for figure in getattr(rules, claim).figures
+        if (reason := _reason_without_runs(figure, records))
+    ]
 
 
-def _why_absent(figure: str, records: Records) -> str:
-    name = records.protocol["name"]
+def _reason_without_runs(figure: str, records: Records) -> str:
+    """Why a figure has no runs; empty if it has some."""
+    protocol = records.protocol["name"]
     if figure in records.unplaced:
-        return f"{records.unplaced[figure]} runs of Figure {figure} are still to be made: make reproduce PROTOCOL={name}"
-    shown = any(figure in scope.figures for scope in records.scopes)
-    return "" if shown else f"the protocol {name} does not have Figure {figure}"
+        return (
+            f"{records.unplaced[figure]} runs of {figure_name(figure)} are missing; "
+            f"train them with: make reproduce PROTOCOL={protocol}"
+        )
+    if any(figure in scope.figures for scope in records.scopes):
+        return ""
+    return f"the protocol {protocol} does not include {figure_name(figure)}"
+
+
+def _rule(finding: Finding, rules: Rules, seeds: int) -> str:
+    """Rule of a claim with all conditions under which runs are not a test of it."""
+    not_tested_if = [
+        f"the data is not {' or '.join(rules.paper_data)}",
+        f"a curve has fewer than {seeds} seeds",
+        "runs are missing",
+        "in a scaled-down protocol, no optimizer brings the final loss below "
+        f"{rules.not_tested.left_start:g}× the initial loss",
+        *filter(None, [finding.not_tested_if]),
+    ]
+    return f"reproduced if {finding.rule}; not tested if: {'; '.join(not_tested_if)}"
 
 
 def _reservations(scope: Scope, rules: Rules, seeds: int) -> list[str]:
-    """Why the runs of a scope test no claim, at whatever scale."""
-    found = []
-    if not any(
-        scope.data == name or scope.data.startswith((f"{name} ", f"{name},"))
-        for name in rules.paper_data
-    ):
-        found.append("not on the paper's data")
+    """Why the runs of a scope are not a test of any claim, whether scaled down or not."""
+    reservations = []
+    if not any(_is_data(scope.data, name) for name in rules.paper_data):
+        reservations.append("the data is not the paper's")
     compared = scope.table[scope.table["optimizer"].isin([rules.optimizer, rules.baseline])]
-    least = int(
-        compared.groupby(["optimizer", "learning_rate"], dropna=False)["seed"].nunique().min()
-    )
-    if least < seeds:
-        found.append(f"a curve has {least} of {seeds} seeds")
+    curves = compared.groupby(["optimizer", "learning_rate"], dropna=False)
+    fewest = int(curves["seed"].nunique().min())
+    if fewest < seeds:
+        reservations.append(f"a curve has {fewest} of {seeds} seeds")
     if scope.missing:
-        found.append(f"{scope.missing} runs are still to be made")
-    return found
+        reservations.append(f"{scope.missing} runs are missing")
+    return reservations
 
 
-def _too_small(scope: Scope, rules: Rules) -> list[str]:
-    """A reservation if no curve of the scope, by its mean, leaves the loss that it begins with."""
-    falls = [
-        sum(scope.runs[name].final_loss for name in table["run_id"])
-        / sum(scope.runs[name].loss[0] for name in table["run_id"])
-        for _, table in scope.table.groupby(["optimizer", "learning_rate"], dropna=False)
-    ]
-    if min(falls) < rules.not_tested.left_start:
+def _is_data(label: str, name: str) -> bool:
+    """Whether a label such as "CIFAR-10 (JPEG copy), 5,000 images" is of the data set `name`."""
+    return label == name or label.startswith((f"{name} ", f"{name},"))
+
+
+def _no_progress(scope: Scope, rules: Rules) -> list[str]:
+    """A reservation if the mean final loss of every curve is close to the initial loss or above."""
+    fractions = []
+    for runs in scope.curves().values():
+        fraction = sum(run.final_loss for run in runs) / sum(float(run.loss[0]) for run in runs)
+        if math.isfinite(fraction):
+            fractions.append(fraction)
+    if not fractions:
+        return ["every curve has a diverged run"]
+    if min(fractions) < rules.not_tested.left_start:
         return []
-    return [f"no optimizer leaves its start: the best ends at {min(falls):.2g} of its first loss"]
+    best = f"{min(fractions):#.2g}".rstrip(".")
+    return [f"no optimizer made progress: the best final loss is {best}× the initial loss"]
 
 
 def _sentence(text: str) -> str:
@@ -166,8 +215,8 @@ def _sentence(text: str) -> str:
 
 
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """With its numbers to DIGITS significant digits."""
+    """The table with its numbers rounded to DIGITS significant digits."""
     numbers = table.select_dtypes("float").columns
     return table.assign(
-        **{name: table[name].map(lambda x: float(f"{x:.{DIGITS}g}")) for name in numbers}
+        **{name: table[name].map(lambda value: float(f"{value:.{DIGITS}g}")) for name in numbers}
     )
