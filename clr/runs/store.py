@@ -29,7 +29,7 @@ from omegaconf import OmegaConf
 
 from clr.config import TrainConfig, from_dict
 from clr.errors import Busy, UserError
-from clr.files import write_text
+from clr.files import null_to_nan, write_json, write_text
 from clr.training.checkpoint import Checkpoints
 
 # A lock whose owner is dead on this host is taken over at once; one of another host, where nobody can look, after its
@@ -91,6 +91,7 @@ class Store:
         path = self.folder(name) / "run.json"
         try:
             found: dict[str, Any] = json.loads(path.read_text())
+            found["summary"] = null_to_nan(found.get("summary", {}))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -204,6 +205,6 @@ class Store:
         return Checkpoints(self.folder(name) / "checkpoints", keep)
 
     def finish(self, name: str, content: dict[str, Any]) -> None:
-        write_text(json.dumps(content, indent=1), self.folder(name) / "run.json")
+        write_json(content, self.folder(name) / "run.json")
         (self.folder(name) / "progress.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder(name) / "checkpoints", ignore_errors=True)

@@ -23,7 +23,7 @@ import pandas as pd
 
 from clr.config import from_dict
 from clr.errors import UserError
-from clr.files import write_bytes, write_parquet, write_text
+from clr.files import to_json, write_bytes, write_parquet, write_text
 from clr.runs.store import Store
 from clr.training.recorder import EPOCH_COLUMNS, METER_COLUMNS, STEP_COLUMNS
 
@@ -63,7 +63,7 @@ def export(
     write_table(named, folder, "figure_runs")
     write_text(json.dumps(protocol, indent=1) + "\n", folder / "protocol.json")
     write_text(
-        "".join(json.dumps(_portable(run)) + "\n" for run in finished.values()),
+        "".join(to_json(_portable(run)) + "\n" for run in finished.values()),
         folder / "runs.jsonl",
     )
 

@@ -15,7 +15,7 @@ import pytest
 from clr.runs.provenance import hardware
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = ROOT / "tests" / "golden"
+GOLDEN = ROOT / "tests" / "training" / "golden"
 MADE_ON = GOLDEN / "hardware.txt"
 RUNS = {
     "clr": ["optimizer=clr"],
