@@ -22,6 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from clr.errors import CONTINUE, Busy, RankFailed, Stopped, UserError, first_line
 
+# Hydra raises this as a plain ValueError, for overrides such as "=3", "~=3" and "optimizer=3".
+_BAD_GROUP_OVERRIDE = "Config group override"
+
 
 def run_main(main: Callable[[], None]) -> None:
     """Call `main`; if it raises, report the error and exit (see `fail`)."""
@@ -61,6 +64,9 @@ def _report(error: BaseException) -> tuple[str, int]:
             return f"{program}: {error}", 1
         case UserError() | HydraException() | OmegaConfBaseException():
             return f"{program}: {_one_line(error)}", 2
+        case ValueError() if str(error).startswith(_BAD_GROUP_OVERRIDE):
+            fix = "an override is KEY=VALUE, and that of a config group is GROUP=NAME"
+            return f"{program}: {str(error).partition(' : ')[0]}; {fix}", 2
     return "".join(traceback.format_exception(error)), 1
 
 
