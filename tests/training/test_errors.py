@@ -32,16 +32,20 @@ from clr.training.resource_errors import explain_resource_errors
     ids=repr,
 )
 def test_exhausted_memory_names_the_setting_that_helps(tmp_path, error):
-    with pytest.raises(UserError, match="no memory for 64 images at once; set device_batch_size"):
-        with explain_resource_errors(tmp_path, 64):
-            raise error
+    with (
+        pytest.raises(UserError, match="no memory for 64 images at once; set device_batch_size"),
+        explain_resource_errors(tmp_path, 64),
+    ):
+        raise error
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_named(tmp_path, number):
-    with pytest.raises(UserError, match="is full; what was recorded is safe"):
-        with explain_resource_errors(tmp_path, 64):
-            raise OSError(number, "full")
+    with (
+        pytest.raises(UserError, match="is full; what was recorded is safe"),
+        explain_resource_errors(tmp_path, 64),
+    ):
+        raise OSError(number, "full")
 
 
 @pytest.mark.parametrize(
@@ -57,9 +61,8 @@ def test_a_full_disk_is_named(tmp_path, number):
     ids=lambda error: type(error).__name__,
 )
 def test_any_other_error_passes_unchanged(tmp_path, error):
-    with pytest.raises(type(error)) as caught:
-        with explain_resource_errors(tmp_path, 64):
-            raise error
+    with pytest.raises(type(error)) as caught, explain_resource_errors(tmp_path, 64):
+        raise error
     assert caught.value is error
 
 
