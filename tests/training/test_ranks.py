@@ -168,10 +168,10 @@ def _evaluate(members, overrides, shifts):
 def test_all_ranks_evaluate_with_rank_0s_statistics_of_batch_norm(tmp_path, free_port):
     small = ["dataset.train_samples=50", "dataset.test_samples=20"]
     overrides = [*TINY, *PLAIN, *small, "precision=fp64", f"data_dir={tmp_path / 'data'}"]
-    first = _evaluate(Ranks(), overrides, [0.1])
-    second = _evaluate(Ranks(), overrides, [0.2])
+    first = _evaluate(Ranks(), overrides, [-0.1])
+    second = _evaluate(Ranks(), overrides, [-0.2])
     assert first[0] != pytest.approx(second[0], rel=1e-3), "the statistics have no effect"
-    for metrics in on_ranks(2, free_port, tmp_path, _evaluate, overrides, [0.1, 0.2]):
+    for metrics in on_ranks(2, free_port, tmp_path, _evaluate, overrides, [-0.1, -0.2]):
         assert metrics == pytest.approx(first, rel=1e-9)
 
 
