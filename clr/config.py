@@ -78,7 +78,7 @@ class DatasetConfig:
     # random_resized: stored as JPEG in their own shape; a random part is resized for training,
     # the centre for testing.
     crop: str = _key("padded", choices=("padded", "random_resized"))
-    # crop=padded: width of the black border, in pixels; 0 is no cropping.
+    # crop=padded: width of the black border, in pixels; 0 turns cropping off.
     crop_padding: int = _key(4, minimum=0)
     # crop=random_resized: images with a longer shorter side are resized to it before storing.
     short_side: int | None = _key(None, minimum=1)

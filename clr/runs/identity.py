@@ -15,7 +15,7 @@ from clr.config import TrainConfig
 
 # Arguments that the first published ids contain although they are the optimizer's defaults.
 _PUBLISHED_ARGUMENTS: dict[str, dict[str, Any]] = {"clr.CLR": {"f_star": 0.0, "max_lr": None}}
-# Values that an optimizer treats as its default: a cap of infinity is no cap.
+# Values that an optimizer treats as its default: max_lr=inf caps nothing.
 _SAME_AS_DEFAULT: dict[str, dict[str, float]] = {"clr.CLR": {"max_lr": math.inf}}
 # Numbers are hashed as floats; the first published ids have this one as an integer.
 _PUBLISHED_AS_INTEGER = ("max_lr",)

@@ -35,7 +35,6 @@ from clr.runs.identity import identity
 from clr.runs.identity import run_id as run_id
 from clr.runs.lease import acquire
 from clr.runs.record import decode_record, encode_record
-from clr.training.checkpoint import Checkpoints
 
 # A lock whose owner died on this host is taken over at once. On another host nobody can see whether
 # the owner lives: its lock is taken over when it was not renewed for this time. All programs that
@@ -184,7 +183,7 @@ class Store:
                     name, identity(begun, fingerprint), identity(cfg, fingerprint)
                 )
                 if not has_measurements(begun.diagnostics.every, cfg.diagnostics.every):
-                    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+                    shutil.rmtree(self.checkpoint_folder(name), ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             # Before the records that it vouches for are overwritten.
             (folder / "run.json").unlink(missing_ok=True)
@@ -193,15 +192,16 @@ class Store:
             raise self._cannot_write(name, error) from None
         return folder
 
-    def checkpoints(self, name: str, keep: int) -> Checkpoints:
-        return Checkpoints(self.folder(name) / "checkpoints", keep)
+    def checkpoint_folder(self, name: str) -> Path:
+        """The folder of a run's checkpoints (clr.training.checkpoint)."""
+        return self.folder(name) / "checkpoints"
 
     def finish(self, name: str, content: dict[str, Any]) -> None:
         """Mark a run as completed: write its run.json and delete what only resuming needs."""
         folder = self.folder(name)
         write_text(encode_record(content, indent=1), folder / "run.json")
         (folder / "progress.json").unlink(missing_ok=True)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(self.checkpoint_folder(name), ignore_errors=True)
 
     def _check_unchanged(self, name: str, begun: dict[str, Any], wanted: dict[str, Any]) -> None:
         changes = [

@@ -13,6 +13,7 @@ from torch import nn
 from clr.config import TrainConfig
 from clr.errors import Busy
 from clr.runs.store import Store
+from clr.training.checkpoint import Checkpoints
 from clr.training.corridor_meter import CorridorMeter
 from clr.training.distributed import Ranks
 from clr.training.position import Position
@@ -73,7 +74,8 @@ class Session:
 def open_session(cfg: TrainConfig, setup: Setup, claim: Claim, ranks: Ranks) -> Iterator[Session]:
     """Restore the run from its newest checkpoint, if any, and open its records and mirrors."""
     recorder = Recorder(claim.folder, ranks)
-    checkpoints = Store(cfg.store).checkpoints(claim.name, cfg.checkpoint.keep)
+    folder = Store(cfg.store).checkpoint_folder(claim.name)
+    checkpoints = Checkpoints(folder, cfg.checkpoint.keep)
     state = RunState(setup.model, setup.optimizer, recorder, checkpoints, ranks)
     start = state.restore()
 
