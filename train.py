@@ -1,8 +1,8 @@
-"""One run: `python train.py dataset=cifar10 optimizer=sgd optimizer.lr=0.1 batch_size=4096 seed=1`.
+"""Train one run: `python train.py dataset=cifar10 optimizer=sgd optimizer.lr=0.1 batch_size=4096`.
 
-Every key of configs/train.yaml can be overridden. A run that the store already has is not made again; one that was
-killed goes on from its checkpoint. `torchrun --nproc_per_node=8 train.py ...`, or `srun` of several tasks, shares the
-batch among that many ranks.
+Every key of configs/train.yaml can be overridden. A run that the store already has is not trained
+again, and an interrupted one resumes from its checkpoint. `torchrun --nproc_per_node=8 train.py`
+or `srun` with several tasks shares the batch among that number of ranks.
 """
 
 import json
@@ -16,43 +16,47 @@ from clr.config import CONFIGS, TrainConfig, checked, from_dict
 from clr.data import prepare
 from clr.runs.store import Store
 from clr.training.distributed import Ranks, join
+from clr.training.optimizers import check_optimizer
 from clr.training.trainer import train
 
 
-def run(cfg: TrainConfig, ranks: Ranks) -> None:
-    done = train(cfg, prepare(cfg.dataset, cfg.data_dir, cfg.loader), ranks)
-    if ranks.is_main:
-        summary = done["summary"]
-        print(
-            f"{done['status']}: {summary['steps']} steps, training loss {summary['final_train_loss']:.4g}, "
-            f"test accuracy {summary['final_test_accuracy']:.1%}, {summary['images_per_second']:.0f} img/s; "
-            f"records in {Store(cfg.store).folder(done['run_id'])}"
-        )
+def train_and_report(cfg: TrainConfig, ranks: Ranks) -> None:
+    """Train the run with all ranks; rank 0 prints one line about the result."""
+    result = train(cfg, prepare(cfg.dataset, cfg.data_dir, cfg.loader), ranks)
+    if not ranks.is_main:
+        return
+    summary, folder = result["summary"], Store(cfg.store).folder(result["run_id"])
+    print(
+        f"{result['status']}: {summary['steps']} steps, "
+        f"training loss {summary['final_train_loss']:.4g}, "
+        f"test accuracy {summary['final_test_accuracy']:.1%}, "
+        f"{summary['images_per_second']:.0f} img/s; records in {folder}"
+    )
 
 
 def main() -> None:
     with join() as ranks:
 
         @hydra.main(config_path=str(CONFIGS), config_name="train", version_base="1.3")
-        def lead(composed: DictConfig) -> None:
+        def compose_and_train(composed: DictConfig) -> None:
             try:
                 with ranks.propagate_errors():
                     cfg = checked(composed)
-                    prepare(
-                        cfg.dataset, cfg.data_dir, cfg.loader
-                    )  # before the other ranks look for it
+                    check_optimizer(cfg.optimizer)
+                    # Converts the data, before the other ranks look for it.
+                    prepare(cfg.dataset, cfg.data_dir, cfg.loader)
                     ranks.send(json.dumps(asdict(cfg)))
-                    run(cfg, ranks)
+                    train_and_report(cfg, ranks)
             except Exception as error:
                 fail(error)
 
         if ranks.is_main:
-            lead()
+            compose_and_train()
             ranks.send("")
         else:
-            # Hydra composes once, on rank 0: the others would make folders and multiruns of their own.
+            # Hydra composes on rank 0 only: the others would create folders and multiruns too.
             for text in ranks.receive():
-                run(from_dict(json.loads(text)), ranks)
+                train_and_report(from_dict(json.loads(text)), ranks)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""The trainer's img/s with all recording on, against the barest loop of the same model with its data in memory.
+"""Speed of the trainer, with all its records, compared with a minimal loop of the same model.
 
     python bench/trainer.py
 
-ResNet-18, vanilla SGD, 32×32 pixels. The two run in turn, each first every other time, in many short pieces, and so
-share good and bad moments; printed are the medians and, as the ratio, all the trainer's pieces over all the bare
-loop's, with its 95 % bootstrap interval over the pairs. The trainer reads FFCV files, normalises, records loss, rate
-and ‖g‖² of each step, mirrors to W&B offline and shows its bar. Its evaluation and its first epoch, in which W&B
-starts, are left out: a run of days has no more of them than a run of minutes.
+ResNet-18, vanilla SGD, 32×32 pixels. The trainer reads FFCV files, normalises, records loss, rate
+and ‖g‖² of each step, mirrors to W&B offline and draws its bar; the minimal loop has its data in
+memory. Evaluation and the first epoch, in which W&B starts, are left out, because they take as long
+in a run of minutes as in one of days.
+
+Both run in turn, in many short pieces, with alternating order, so that noise of the host affects
+them alike. Prints the median img/s of each, and the ratio of all the trainer's pieces to all those
+of the minimal loop, with a 95% bootstrap interval over the pairs.
 """
 
 from __future__ import annotations
@@ -25,43 +28,74 @@ from torch.nn.functional import cross_entropy
 from clr.config import TrainConfig, load
 from clr.data import DatasetInfo, Transform, open_loader, prepare
 from clr.runs.provenance import hardware
+from clr.training.device import Compute
 from clr.training.models import build_model
 from clr.training.trainer import train
 
-ROUNDS, BATCH, EPOCHS = 12, 128, 3
+ROUNDS, BATCH_SIZE, EPOCHS = 12, 128, 3
 
 
 def trainer_seconds(info: DatasetInfo, cfg: TrainConfig) -> float:
-    """Per step, from the run's own record, within its epochs but the first."""
+    """Return the trainer's seconds per step, within the epochs after the first."""
     run = train(cfg, info)
     steps = pd.read_parquet(Path(cfg.store) / run["run_id"] / "steps.parquet")
     within = steps["seconds"].diff()[(steps["epoch"].diff() == 0) & (steps["epoch"] > 0)]
     return float(within.mean())
 
 
-def bare_seconds(info: DatasetInfo, cfg: TrainConfig, n: int, device: torch.device) -> float:
-    """Per step, over `n` of them."""
-    batch = next(open_loader(info, "train", BATCH, cfg.loader, cfg.workers).epoch())
-    images, labels = (
-        Transform(info, 0, False).test(batch.images.to(device)),
-        batch.labels.to(device),
-    )
-    model = (
-        build_model(cfg.model, len(info.classes), 0)
-        .to(device)
-        .to(memory_format=torch.channels_last)
-    )
+def minimal_loop_seconds(info: DatasetInfo, cfg: TrainConfig, device: torch.device) -> float:
+    """Return the minimal loop's seconds per step, over as many steps as the trainer's."""
+    batch = next(open_loader(info, "train", BATCH_SIZE, cfg.loader, cfg.workers).epoch())
+    images = Transform(info, 0, False).test(batch.images.to(device))
+    labels = batch.labels.to(device)
+    model = build_model(cfg.model, len(info.classes), 0)
+    model = model.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    compute = Compute(device, cfg.precision)
+    steps = (EPOCHS - 1) * (info.num_train // BATCH_SIZE - 1)
     start = 0.0
-    for i in range(n + 1):
-        if i == 1:
+    for step in range(steps + 1):
+        if step == 1:  # the one before is a warm-up
             start = _now(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
+        with compute.autocast():
             loss = cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return (_now(device) - start) / n
+    return (_now(device) - start) / steps
+
+
+def measure(precision: str, device: torch.device) -> None:
+    """Time both in one precision and print a line."""
+    times: list[tuple[float, float]] = []
+    with tempfile.TemporaryDirectory() as store:
+        overrides = [
+            f"precision={precision}",
+            "optimizer=sgd",
+            "optimizer.lr=0.01",
+            f"store={store}",
+            f"batch_size={BATCH_SIZE}",
+            f"epochs={EPOCHS}",
+        ]
+        for seed in range(ROUNDS + 1):
+            cfg = load([*overrides, f"seed={seed}"])
+            info = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
+            loop_first = seed % 2 == 1
+            loop = minimal_loop_seconds(info, cfg, device) if loop_first else None
+            trainer = trainer_seconds(info, cfg)
+            if loop is None:
+                loop = minimal_loop_seconds(info, cfg, device)
+            times.append((trainer, loop))
+    trainer_times, loop_times = np.array(times[1:]).T  # the first is a warm-up
+    interval = bootstrap(
+        (loop_times, trainer_times), _speed_ratio, paired=True, rng=0
+    ).confidence_interval
+    print(
+        f"{precision}: trainer {BATCH_SIZE / np.median(trainer_times):.0f} img/s, "
+        f"minimal loop {BATCH_SIZE / np.median(loop_times):.0f}, "
+        f"ratio {_speed_ratio(loop_times, trainer_times):.3f} "
+        f"({interval.low:.3f}–{interval.high:.3f})"
+    )
 
 
 def _now(device: torch.device) -> float:
@@ -70,42 +104,18 @@ def _now(device: torch.device) -> float:
     return perf_counter()
 
 
+def _speed_ratio(loop: np.ndarray, trainer: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the trainer's img/s divided by the minimal loop's."""
+    ratio: np.ndarray = loop.sum(axis) / trainer.sum(axis)
+    return ratio
+
+
 def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    print(
-        f"{hardware()}, Python {platform.python_version()}, torch {torch.__version__}, batch size {BATCH}"
-    )
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    print(f"{hardware()}, {versions}, batch size {BATCH_SIZE}")
     for precision in ("fp32", "bf16"):
-        times: list[tuple[float, float]] = []
-        with tempfile.TemporaryDirectory() as store:
-            fixed = [
-                f"precision={precision}",
-                "optimizer=sgd",
-                "optimizer.lr=0.01",
-                f"store={store}",
-            ]
-            for seed in range(ROUNDS + 1):
-                cfg = load([*fixed, f"batch_size={BATCH}", f"epochs={EPOCHS}", f"seed={seed}"])
-                info = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
-                n = (EPOCHS - 1) * (info.num_train // BATCH - 1)
-                first = bare_seconds(info, cfg, n, device) if seed % 2 else None
-                trainer = trainer_seconds(info, cfg)
-                times.append((trainer, first or bare_seconds(info, cfg, n, device)))
-        trainer_times, bare_times = np.array(times[1:]).T  # the first is a warm-up
-        found = bootstrap(
-            (bare_times, trainer_times), _ratio, paired=True, rng=0
-        ).confidence_interval
-        print(
-            f"{precision}: trainer {BATCH / np.median(trainer_times):.0f} img/s, bare loop "
-            f"{BATCH / np.median(bare_times):.0f}, ratio {_ratio(bare_times, trainer_times):.3f} "
-            f"({found.low:.3f}–{found.high:.3f})"
-        )
-
-
-def _ratio(bare: np.ndarray, trainer: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The trainer's img/s over the bare loop's."""
-    ratio: np.ndarray = bare.sum(axis) / trainer.sum(axis)
-    return ratio
+        measure(precision, device)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,13 @@
-"""What the doors share: how a program ends, for the user and for whoever called it."""
+"""Shared error handling and exit codes of the command-line entry points.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | success |
+| 1 | an error with a traceback, or the failure of another rank |
+| 2 | a mistake that the user can fix, in one line |
+| 75 | stopped early; run the same command again (`clr.errors.CONTINUE`) |
+| 130 | interrupted by Ctrl-C |
+"""
 
 from __future__ import annotations
 
@@ -8,19 +17,17 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import torch.distributed as dist
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from clr.errors import CONTINUE, Busy, RankFailed, Stopped, UserError
+from clr.errors import CONTINUE, Busy, RankFailed, Stopped, UserError, first_line
 from clr.overrides import explain_override_error
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Run a program's main function, and end by `fail` if it raises."""
-    os.environ["HYDRA_FULL_ERROR"] = (
-        "1"  # makes Hydra raise its errors instead of printing several lines
-    )
+    """Call `main`; if it raises, report the error and exit (see `fail`)."""
+    # Hydra then raises its errors instead of printing several lines and exiting.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         main()
     except (Exception, KeyboardInterrupt) as error:
@@ -28,38 +35,49 @@ def run_main(main: Callable[[], None]) -> None:
 
 
 def fail(error: BaseException) -> None:
-    """Tell what happened and leave: a user's mistake is one line and status 2, a stop that was asked for CONTINUE.
+    """Print the error to standard error and exit with its code.
 
-    To be called within the task that Hydra runs as well, as Hydra would print a line of its own about its exceptions.
+    Call this inside the task function of `hydra.main` too, because Hydra adds a line to errors.
     """
-    name = Path(sys.argv[0]).name
-    if isinstance(error, Busy):
-        told, status = f"{name}: {error}; it is left alone", CONTINUE
-    elif isinstance(error, Stopped):
-        told, status = f"{name}: {error}; the same command goes on from there", CONTINUE
-    elif isinstance(error, KeyboardInterrupt):
-        told, status = f"{name}: stopped; the same command goes on with what is left", 130
-    elif isinstance(error, RankFailed):
-        told, status = f"{name}: {error}", 1
-    elif (line := explain_override_error(error, sys.argv[1:])) is not None:
-        told, status = f"{name}: {line}", 2
-    elif isinstance(error, UserError | HydraException | OmegaConfBaseException):
-        told, status = f"{name}: {_gist(error)}", 2
-    else:
-        told, status = "".join(traceback.format_exception(error)), 1
-    print(told, file=sys.stderr, flush=True)
-    if dist.is_initialized():
-        # NCCL waits at the interpreter's end for ranks that may be gone.
+    message, code = _report(error)
+    print(message, file=sys.stderr, flush=True)
+    if _distributed_is_initialized():
+        # At a normal exit NCCL waits for its peers, which may be gone.
         sys.stdout.flush()
-        os._exit(status)
-    sys.exit(status)
+        os._exit(code)
+    sys.exit(code)
 
 
-def _gist(error: BaseException) -> str:
-    """The error's message on one line."""
+def _report(error: BaseException) -> tuple[str, int]:
+    """Return what to print about an error, and the exit code."""
+    program = Path(sys.argv[0]).name
+    if (line := explain_override_error(error, sys.argv[1:])) is not None:
+        return f"{program}: {line}", 2
+    match error:
+        case Busy():
+            return f"{program}: {error}; this process leaves it alone", CONTINUE
+        case Stopped():
+            return f"{program}: {error}; run the same command again to resume", CONTINUE
+        case KeyboardInterrupt():
+            return f"{program}: interrupted; run the same command again to resume", 130
+        case RankFailed():
+            return f"{program}: {error}", 1
+        case UserError() | HydraException() | OmegaConfBaseException():
+            return f"{program}: {_one_line(error)}", 2
+    return "".join(traceback.format_exception(error)), 1
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the error's message, with that of Hydra's cause, on one line."""
     message = str(error).split("Config search path:")[0]
     if error.__cause__ is not None and not isinstance(error, UserError):
-        message += f"\n{str(error.__cause__).splitlines()[0]}"
+        message += f"\n{first_line(error.__cause__)}"
     if message.startswith("Could not override"):
-        message = message.splitlines()[0] + " There is no such key: see configs/ and clr/config.py."
+        message = message.splitlines()[0] + " There is no such key; see configs/ and clr/config.py."
     return " ".join(message.split())
+
+
+def _distributed_is_initialized() -> bool:
+    """Return whether this process is in a process group, without importing torch to find out."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_initialized()

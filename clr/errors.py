@@ -1,18 +1,22 @@
-"""The exceptions that end a program, and how an exception is summarised in one line."""
+"""Exceptions that end a program, the exit code that asks for a rerun, and error summaries."""
 
 from __future__ import annotations
 
-CONTINUE = 75  # exit status of a run that stopped early and is to be started again; EX_TEMPFAIL of sysexits.h
+CONTINUE = (
+    75  # exit code of a run that stopped early and should be resumed; EX_TEMPFAIL in sysexits.h
+)
 
 
 class UserError(Exception):
-    """A mistake that the user can fix. Entry points print it as one line without a traceback and exit with status 2."""
+    """A mistake that the user can fix. Entry points print it as one line and exit with code 2."""
 
 
 class Stopped(Exception):
-    """The run was asked to stop and has written its checkpoint. Entry points exit with status `CONTINUE`.
+    """A run that was asked to stop and has written a checkpoint. Entry points exit with `CONTINUE`.
 
-    The arguments are a line for the user and, on a rank that received one, the name of the signal.
+    Args:
+        message: one line for the user.
+        signal: name of the signal, on a rank that received one.
     """
 
     def __str__(self) -> str:
@@ -24,13 +28,14 @@ class Stopped(Exception):
 
 
 class Busy(Exception):
-    """Another process is training this run; the message says which."""
+    """Another process holds the lock on this run; the message names that process."""
 
 
 class RankFailed(Exception):
-    """Another rank of this run failed; the message is that rank's own if it could still report one."""
+    """Another rank of this run failed; the message is that rank's own if it could report one."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of the error's message, or the name of its type if it has no message."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """Return the first line of the error's message; without a message, the name of its type."""
+    message = str(error).strip()
+    return message.splitlines()[0] if message else type(error).__name__

@@ -1,4 +1,7 @@
-"""Runs the program's doors in processes of their own, as a user or a scheduler would, without importing torch anew."""
+"""Start `train.py` and groups of ranks in real processes, without importing torch in each.
+
+A fork server imports torch once; a process then starts in a fraction of a second.
+"""
 
 import multiprocessing
 import os
@@ -6,23 +9,30 @@ import resource
 import sys
 from pathlib import Path
 
+import torch
+import torch.distributed as dist
+
 ROOT = Path(__file__).resolve().parent.parent
 # The smallest run that is still real: digits through torch's loader, ResNet-18, eight steps.
 TINY = ["dataset.train_samples=200", "dataset.test_samples=100", "batch_size=50", "epochs=2"]
 PLAIN = ["loader=torch", "workers=0", "wandb.mode=disabled", "device=cpu"]
 
-os.environ["PYTHONPATH"] = str(ROOT)  # where the fork server finds what it preloads
+os.environ["PYTHONPATH"] = str(ROOT)  # for the fork server, which imports `train` from there
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["train"])
 
 
 class Train:
-    """`python train.py ARGS` in a new process; its output goes to the file `log`."""
+    """`python train.py ARGS` in a new process with its output in the file `log`.
+
+    With `starved`, the process may allocate 900 MB more than it starts with.
+    """
 
     def __init__(self, args, log, starved=False, **environment):
         self.log = Path(log)
+        arguments = [str(arg) for arg in args]
         self._process = _context.Process(
-            target=_train, args=([str(a) for a in args], str(log), starved, environment)
+            target=_train, args=(arguments, str(log), starved, environment)
         )
         self._process.start()
         self.pid = self._process.pid
@@ -31,7 +41,7 @@ class Train:
         os.kill(self.pid, signal_number)
 
     def wait(self, timeout=120):
-        """The exit status, negative for a signal."""
+        """Return the exit code, which is negative for a signal."""
         self._process.join(timeout)
         if self._process.exitcode is None:
             self._process.kill()
@@ -46,12 +56,41 @@ class Train:
 
 
 def ranks(n, port, args, log, starved=None):
-    """Two or more ranks, as torchrun would start them on one host; the one whose number is `starved` lacks memory."""
+    """Start `n` ranks on this host as torchrun would; the rank number `starved` lacks memory."""
     common = {"WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
-        Train(args, f"{log}{r}", r == starved, RANK=str(r), LOCAL_RANK=str(r), **common)
-        for r in range(n)
+        Train(args, f"{log}{rank}", rank == starved, RANK=str(rank), LOCAL_RANK=str(rank), **common)
+        for rank in range(n)
     ]
+
+
+def on_ranks(n, port, folder, function, *args):
+    """Call `function(ranks, *args)` in `n` processes of one gloo group; return their results.
+
+    `function` is a module's, and returns tensors and plain values.
+    """
+    processes = [
+        _context.Process(target=_call_on_rank, args=(rank, n, port, str(folder), function, args))
+        for rank in range(n)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        process.kill()
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(n)]
+
+
+def _call_on_rank(rank, n, port, folder, function, args):
+    from clr.training.distributed import Ranks
+
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=n)
+    torch.save(function(Ranks(rank, n), *args), f"{folder}/rank{rank}.pt")
+    dist.barrier()
+    # At a normal exit, gloo's threads abort now and then when they release a Python object.
+    os._exit(0)
 
 
 def _train(args, log, starved, environment):
@@ -60,7 +99,6 @@ def _train(args, log, starved, environment):
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    import torch
 
     import train
     from clr.cli import run_main

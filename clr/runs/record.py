@@ -12,6 +12,8 @@ import json
 import math
 from typing import Any
 
+from clr.files import null_to_nan
+
 _FLOAT = "$float"
 _REQUIRED = ("run_id", "status", "config", "data", "summary", "device", "provenance")
 
@@ -41,8 +43,7 @@ def decode_record(text: str) -> dict[str, Any]:
     for key in ("config", "data", "summary", "provenance"):
         if not isinstance(record[key], dict):
             raise ValueError(f"{key} is not a JSON object")
-    summary = record["summary"].items()
-    record["summary"] = {key: math.nan if value is None else value for key, value in summary}
+    record["summary"] = null_to_nan(record["summary"])
     return record
 
 

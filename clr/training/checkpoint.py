@@ -1,59 +1,132 @@
-"""Checkpoints of a run that is not finished: whole or absent, checked before they are used, the newest few."""
+"""Checkpoints of an unfinished run: atomic writes, checked reads, the newest few kept."""
 
 from __future__ import annotations
 
 import io
-import os
+import pickle
+import re
 import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+
+from clr.errors import UserError, first_line
+from clr.files import atomic_write
+
+# NumPy scalars, which some optimizers keep in their state. They hold data and no code.
+_SAFE_GLOBALS = [
+    np._core.multiarray.scalar,  # type: ignore[attr-defined]
+    np.dtype,
+    *{
+        type(np.dtype(kind))
+        for kind in (np.bool_, *np.sctypeDict.values())
+        if kind is not np.object_
+    },
+]
 
 
 class Checkpoints:
-    """The files `step-N.pt` in one folder."""
+    """The files `step-N.pt` in one folder.
+
+    Args:
+        folder: created by the first `save`.
+        keep: number of newest checkpoints to keep.
+    """
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.keep = keep
+        self._verified = False
 
     def save(self, step: int, content: dict[str, Any]) -> None:
-        """Write tensors and plain values as they are after `step`; OSError if the disk is full, the old ones stay."""
-        self.folder.mkdir(exist_ok=True)
-        path = self.folder / f"step-{step:09d}.pt"
-        part = path.with_suffix(".part")
-        packed = io.BytesIO()  # torch.save to a full disk would raise no OSError
+        """Write tensors and plain values as they are after `step`; delete the oldest checkpoints.
+
+        The first one is read back before it is written, so that a run does not find out at its
+        resumption that its checkpoints cannot be read.
+
+        Raises:
+            UserError: if `content` holds values that `torch.load(weights_only=True)` refuses.
+            OSError: if the disk is full; the older checkpoints are kept.
+        """
+        packed = io.BytesIO()  # torch.save to a full disk would not raise an OSError
         torch.save(content, packed)
-        try:
-            with open(part, "wb") as file:
-                file.write(packed.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())  # a rename must not reach the disk before the content does
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-        for old in self._paths()[self.keep :]:
-            old.unlink()
+        if not self._verified:
+            _verify_readable(packed)
+            self._verified = True
+        self.folder.mkdir(exist_ok=True)
+        written = self.folder / f"step-{step:09d}.pt"
+        with atomic_write(written) as file:
+            file.write(packed.getbuffer())
+        others = [path for path in self._paths() if path != written]
+        interrupted = self.folder.glob("*.part")  # by a kill during an earlier write
+        for path in [*others[self.keep - 1 :], *interrupted]:
+            path.unlink()
 
     def newest(self) -> dict[str, Any] | None:
-        """The content of the newest checkpoint that is undamaged, on the CPU; None if there is none."""
+        """Load the newest readable checkpoint to the CPU; return None if there are no checkpoints.
+
+        Damaged files are renamed to `step-N.pt.damaged` and reported.
+
+        Raises:
+            UserError: if there are checkpoints, but none of them can be read.
+        """
         for path in self._paths():
+            if (damage := _damage(path)) is not None:
+                path.rename(path.with_name(path.name + ".damaged"))
+                _warn(f"checkpoint {path} is damaged ({damage}); trying the one before it")
+                continue
             try:
-                with zipfile.ZipFile(path) as archive:
-                    if (bad := archive.testzip()) is not None:
-                        raise ValueError(f"the checksum of {bad} differs")
-                content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-                return content
-            except Exception as error:  # whatever is wrong with it, an older one may be right
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                print(
-                    f"checkpoint {path} is damaged ({reason}); going on from the one before it",
-                    file=sys.stderr,
-                )
+                return _load(path)
+            except pickle.UnpicklingError as error:
+                _warn(f"checkpoint {path} is refused: {_refusal(error)}; trying the one before it")
+        if any(self._paths()) or any(self.folder.glob("*.damaged")):
+            raise UserError(
+                f"none of the checkpoints in {self.folder} can be read; "
+                "delete that folder to start the run from its first step"
+            )
         return None
 
     def _paths(self) -> list[Path]:
-        """Newest first."""
+        """Return the checkpoints, newest first."""
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
+
+
+def _damage(path: Path) -> str | None:
+    """Return what is wrong with the file; None if all its checksums are right."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            corrupt = archive.testzip()
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        return first_line(error)
+    return None if corrupt is None else f"the checksum of {corrupt} differs"
+
+
+def _load(file: Path | io.BytesIO) -> dict[str, Any]:
+    """Read tensors and plain values; code in the file is refused with an UnpicklingError."""
+    with torch.serialization.safe_globals(_SAFE_GLOBALS):
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return content
+
+
+def _verify_readable(packed: io.BytesIO) -> None:
+    packed.seek(0)
+    try:
+        _load(packed)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"the state of this run cannot be restored from a checkpoint: {_refusal(error)}; "
+            "use an optimizer whose state_dict() holds only tensors and plain Python values"
+        ) from None
+
+
+def _refusal(error: pickle.UnpicklingError) -> str:
+    """Summarise the page of text that `torch.load(weights_only=True)` raises."""
+    unsupported = re.search(r"unsupported (?:global: )?GLOBAL (\S+)", str(error), re.I)
+    return f"it contains a {unsupported[1]}" if unsupported else first_line(error)
+
+
+def _warn(message: str) -> None:
+    print(message, file=sys.stderr)

@@ -1,6 +1,9 @@
-"""The device that trains: which one, how it computes, how batches come to it."""
+"""The device that trains, the number format it computes in, and the copies of batches to it."""
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,33 +11,66 @@ from torch import Tensor
 from clr.errors import UserError
 
 
-def pick_device(name: str, local: int) -> torch.device:
-    """The device that `name` (auto, cpu, cuda) means for rank number `local` of this node."""
-    found = torch.cuda.device_count()
-    if name == "cpu" or (name == "auto" and not found):
+@dataclass(frozen=True)
+class Compute:
+    """Device and number format of a run."""
+
+    device: torch.device
+    precision: str  # as in the config: fp32, bf16, tf32 or fp64
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of parameters and images; under bf16, autocast computes in a narrower one."""
+        return torch.float64 if self.precision == "fp64" else torch.float32
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return the context of a forward pass."""
+        enabled = self.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def to_device(self, tensor: Tensor) -> Tensor:
+        """Copy a host tensor to the device, from pinned memory, without waiting for the copy."""
+        if self.device.type != "cuda":
+            return tensor
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+def pick_device(name: str, local_rank: int) -> torch.device:
+    """Return the device of one rank.
+
+    Args:
+        name: auto (a GPU if there is one), cpu or cuda.
+        local_rank: number of the rank on its node, which is the number of its GPU.
+
+    Raises:
+        UserError: if there is no GPU for this rank.
+    """
+    gpus = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not gpus):
         return torch.device("cpu")
-    if not found:
-        raise UserError("device=cuda, but torch sees no GPU here; use device=cpu or device=auto")
-    if local >= found:
+    if not gpus:
+        raise UserError("device=cuda, but torch sees no GPU; use device=cpu or device=auto")
+    if local_rank >= gpus:
         raise UserError(
-            f"this node has {found} GPUs, but more ranks: start at most {found} on a node"
+            f"this node has {gpus} GPUs and more ranks than that; start at most {gpus} per node"
         )
-    torch.cuda.set_device(local)
-    return torch.device("cuda", local)
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
 
 
 def set_precision(precision: str, device: torch.device) -> None:
-    """fp32 is IEEE's: torch by itself lets cuDNN round to tf32. bf16 is autocast's, around the forward pass."""
+    """Allow tf32 only under `precision=tf32`: by default, torch lets cuDNN round fp32 to tf32.
+
+    Raises:
+        UserError: for tf32 on a CPU.
+    """
     if precision == "tf32" and device.type != "cuda":
-        raise UserError("precision=tf32 is a GPU's; use fp32 or bf16 here")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        raise UserError("precision=tf32 needs a GPU; use fp32 or bf16 on this device")
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def check_norm(norm: str, device: torch.device) -> None:
+    """Raise a UserError if the device does not support the kind of normalisation layer."""
     if norm == "sync" and device.type != "cuda":
-        raise UserError("model.norm=sync is for GPUs; use batch or group here")
-
-
-def to(tensor: Tensor, device: torch.device) -> Tensor:
-    """A host tensor on the device, by a copy from pinned memory that the host does not wait for."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+        raise UserError("model.norm=sync needs GPUs; use batch or group on this device")

@@ -1,8 +1,9 @@
-"""Any optimizer in the trainer: made from its config, stepped alike, with the rate and ‖g‖² of each step."""
+"""Any PyTorch optimizer in the trainer: built and checked from its config, stepped in one way."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -12,25 +13,107 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from clr.errors import UserError
-from clr.optim import grad_norm_sq
+from clr.errors import UserError, first_line
+from clr.optim import CLR, grad_norm_sq
+from clr.training.distributed import Ranks
+
+_EXAMPLE_CONFIG = "see configs/optimizer/sgd.yaml"
+
+
+def check_optimizer(config: dict[str, Any]) -> None:
+    """Check an optimizer's config by building it for a layer of two units.
+
+    Call this before the data and the model are built, which may take minutes.
+
+    Raises:
+        UserError: for a rate that is not a finite number, arguments that the optimizer refuses, or
+            an optimizer that the trainer cannot step.
+    """
+    for key, value in config.items():
+        if isinstance(value, float) and math.isnan(value):
+            raise UserError(f"optimizer.{key}=nan is not a number; {_EXAMPLE_CONFIG}")
+    if "lr" in config and not _is_finite_number(config["lr"]):
+        value = "null" if config["lr"] is None else config["lr"]
+        raise UserError(f"optimizer.lr={value} is not a finite number; use one such as 0.1")
+    build_optimizer(config, nn.Linear(2, 2))
 
 
 def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer that the config's `_target_` names, with the config's other keys as its arguments."""
+    """Build the optimizer `_target_` of the config, with the config's other keys as its arguments.
+
+    Raises:
+        UserError: if it cannot be built, or if the trainer cannot step it.
+    """
+    target = config["_target_"]
+    label = f"optimizer {config['name']} ({target})"
     arguments = {key: value for key, value in config.items() if key != "name"}
     try:
-        optimizer = instantiate({**arguments, "_partial_": True})(model.parameters())
-    except (InstantiationException, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        # Lists and dicts reach the optimizer as such, not as OmegaConf's containers, which no
+        # checkpoint can hold.
+        factory = instantiate({**arguments, "_partial_": True, "_convert_": "all"})
+        optimizer = factory(model.parameters())
+    except (InstantiationException, TypeError, ValueError, AssertionError) as error:
+        given = ", ".join(f"{k}={v}" for k, v in arguments.items() if k != "_target_")
         raise UserError(
-            f"optimizer {config['name']} ({config['_target_']}) cannot be made: {reason}"
+            f"{label} cannot be built with {given or 'no arguments'}: {first_line(error)}"
         ) from None
     if not isinstance(optimizer, torch.optim.Optimizer):
+        raise UserError(f"{label} is not a torch.optim.Optimizer; {_EXAMPLE_CONFIG}")
+    if required := _required_arguments(type(optimizer).step):
         raise UserError(
-            f"optimizer {config['name']}: {config['_target_']} is no torch.optim.Optimizer"
+            f"{label} cannot be used: its step requires {', '.join(required)}; "
+            "use an optimizer whose step takes no argument or a loss"
+        )
+    if not isinstance(optimizer.param_groups[0].get("lr"), int | float | Tensor):
+        raise UserError(
+            f"{label} cannot be used: its param_groups have no number 'lr', "
+            "the rate that is recorded; let the optimizer set it"
         )
     return optimizer
+
+
+def set_optimizer_mode(optimizer: torch.optim.Optimizer, training: bool) -> None:
+    """Switch an optimizer that has `train()` and `eval()`, such as Schedule-Free.
+
+    Such an optimizer trains and evaluates at different parameters.
+    """
+    switch = getattr(optimizer, "train" if training else "eval", None)
+    if callable(switch):
+        switch()
+
+
+def take_step(
+    optimizer: torch.optim.Optimizer, loss: Tensor, ranks: Ranks | None = None
+) -> tuple[Tensor | float, Tensor]:
+    """Step on the gradients in `.grad`, without waiting for the device.
+
+    An optimizer whose `step` has the argument `loss` gets the mean loss over all ranks.
+
+    Args:
+        loss: 0-dim, the mean over this rank's images.
+        ranks: None is this process alone.
+
+    Returns:
+        The rate that was used and ‖g‖². Tensors are 0-dim on the device. ‖g‖² is the optimizer's
+        own if its param_groups hold it, as CLR's do, so that the gradients are read once.
+    """
+    group = optimizer.param_groups[0]
+    norm_sq = None
+    if "grad_norm_sq" not in group:
+        gradients = [p.grad for g in optimizer.param_groups for p in g["params"]]
+        norm_sq = grad_norm_sq([gradient for gradient in gradients if gradient is not None])
+    if _takes_loss(type(optimizer).step):
+        if ranks is not None and not isinstance(optimizer, CLR):  # CLR averages the loss itself
+            loss = ranks.mean(loss.detach().to(torch.float64, copy=True)).to(loss.dtype)
+        optimizer.step(loss=loss)  # type: ignore[call-overload]
+    else:
+        optimizer.step()
+    return group["lr"], group["grad_norm_sq"] if norm_sq is None else norm_sq
+
+
+def _is_finite_number(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
 
 
 @cache
@@ -38,20 +121,14 @@ def _takes_loss(step: Callable[..., Any]) -> bool:
     return "loss" in inspect.signature(step).parameters
 
 
-def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> tuple[Tensor | float, Tensor]:
-    """Step on the gradients that are there; returns the rate that was used and ‖g‖², 0-dim tensors on the device.
-
-    An optimizer whose `step` has the argument `loss` gets it, as CLR does. ‖g‖² is CLR's own where the optimizer leaves
-    it in its param_groups, so that it is read once.
-    """
-    group = optimizer.param_groups[0]
-    norm_sq = None
-    if "grad_norm_sq" not in group:
-        norm_sq = grad_norm_sq(
-            [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
-        )
-    if _takes_loss(type(optimizer).step):
-        optimizer.step(loss=loss)  # type: ignore[call-overload]
-    else:
-        optimizer.step()
-    return group["lr"], group["grad_norm_sq"] if norm_sq is None else norm_sq
+def _required_arguments(step: Callable[..., Any]) -> list[str]:
+    """Return the arguments of `step` without a default, except for `self` and `loss`."""
+    parameters = list(inspect.signature(step).parameters.values())[1:]
+    optional_kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind not in optional_kinds
+        and parameter.name != "loss"
+    ]

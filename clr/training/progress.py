@@ -1,8 +1,7 @@
-"""How far one run is: on the terminal, and in its folder for who watches from elsewhere."""
+"""Progress of one run, as a bar on the terminal and as progress.json in its folder."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from time import monotonic
@@ -13,35 +12,37 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from clr.files import write_text
+from clr.runs.progress_file import write_progress
 
 
 class Progress:
-    """Steps done, loss, learning rate, img/s and time left, on standard error where that is a terminal.
+    """Steps done, loss, learning rate, img/s and time left.
 
-    `folder`/progress.json has the last step's record as well, and `steps`, the number of all steps.
+    Args:
+        name: label of the bar.
+        steps: steps of the whole run.
+        folder: the run's folder, for progress.json; None on ranks that show and write nothing.
+        show_bar: draw the bar if standard error is a terminal.
     """
 
-    FILE_SECONDS = 2.0  # between two writings: the folder may lie on a cluster's file server
+    FILE_SECONDS = 2.0  # between two writes, because the folder may be on a cluster's file server
 
-    def __init__(self, name: str, steps: int, enabled: bool, folder: Path | None) -> None:
+    def __init__(self, name: str, steps: int, folder: Path | None, show_bar: bool) -> None:
         self._folder, self._steps = folder, steps
-        self._written = -self.FILE_SECONDS
+        self._last_write = -self.FILE_SECONDS
+        fields = "loss {task.fields[loss]:.4g}  lr {task.fields[rate]:.3g}"
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn(
-                "loss {task.fields[loss]:.4g}  lr {task.fields[rate]:.3g}  {task.fields[speed]:.0f} img/s"
-            ),
+            TextColumn(f"{fields}  {{task.fields[speed]:.0f}} img/s"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
-            disable=not (enabled and sys.stderr.isatty()),
+            disable=not (show_bar and folder is not None and sys.stderr.isatty()),
         )
-        self._task = self._bar.add_task(
-            name, total=steps, loss=float("nan"), rate=float("nan"), speed=0.0
-        )
+        nan = float("nan")
+        self._task = self._bar.add_task(name, total=steps, loss=nan, rate=nan, speed=0.0)
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -55,15 +56,15 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def update(self, row: dict[str, Any]) -> None:
-        """`row`: the last step's record."""
+    def update(self, record: dict[str, Any]) -> None:
+        """Show the last step, whose row in the records is `record`."""
         self._bar.update(
             self._task,
-            completed=row["step"],
-            loss=row["loss"],
-            rate=row["learning_rate"],
-            speed=row["samples"] / row["seconds"],
+            completed=record["step"],
+            loss=record["loss"],
+            rate=record["learning_rate"],
+            speed=record["samples"] / record["seconds"],
         )
-        if self._folder is not None and monotonic() - self._written > self.FILE_SECONDS:
-            write_text(json.dumps({**row, "steps": self._steps}), self._folder / "progress.json")
-            self._written = monotonic()
+        if self._folder is not None and monotonic() - self._last_write > self.FILE_SECONDS:
+            write_progress(self._folder, record, self._steps)
+            self._last_write = monotonic()

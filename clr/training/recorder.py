@@ -1,11 +1,11 @@
-"""What a run did: a row a step, a row an epoch, a row a measured step, on local disk, complete without any server."""
+"""Records of a run on the local disk: a row per step, per epoch, and per measured step."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -14,150 +14,192 @@ from torch import Tensor
 from clr.errors import UserError
 from clr.files import write_parquet
 from clr.runs.columns import EPOCH_COLUMNS, METER_COLUMNS, STEP_COLUMNS
+from clr.runs.status import is_divergent
 from clr.training.distributed import Ranks
+from clr.training.position import Position
+
+_MEASURES = METER_COLUMNS[3:]
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StepNumbers:
+    """Results of one step, still on the device: 0-dim tensors."""
+
+    loss: Tensor  # mean over this rank's images
+    learning_rate: Tensor | float
+    grad_norm_sq: Tensor
+    measures: dict[str, Tensor] | None  # of the corridor meter; None if it skipped the step
+
+
+@dataclass(frozen=True)
+class EvalMetrics:
+    """Means over the test split."""
+
+    loss: float  # cross-entropy in nats
+    accuracy: float  # 0 to 1
+    top5_accuracy: float  # 0 to 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of consecutive steps, in their order; a measured step has two."""
+
+    rows: list[tuple[Literal["train", "corridor_meter"], Row]]
+    diverged: bool  # the last row is that of a divergent step
+
+
+@dataclass(frozen=True)
+class _PendingStep:
+    """A step whose numbers have not been fetched from the device."""
+
+    position: Position  # after the step
+    seconds: float
+    numbers: Tensor  # loss, learning rate, ‖g‖²: shape (3,)
+    measures: Tensor | None  # in the order of `_MEASURES`
 
 
 class Recorder:
-    """Gathers rows and writes them as `steps.parquet` and `epochs.parquet` in the run's folder, and `corridor_meter.parquet`.
+    """Collects rows and writes steps.parquet, epochs.parquet and corridor_meter.parquet.
 
-    The last has the steps that the corridor meter measured (clr.training.corridor_meter); a run without it has no such file.
-
-    A step's numbers stay on the device until a block of them is fetched at once, so that recording does not make the
-    device wait; only then are the ranks' losses averaged. Rank 0 alone writes.
+    The last file exists only if the corridor meter measured a step. A step's numbers stay on the
+    device until a block of them is fetched, so that recording does not make the host wait at every
+    step. Losses are averaged over the ranks then. Rank 0 alone writes.
     """
 
     BLOCK_ROWS, BLOCK_SECONDS = 50, 0.5
 
     def __init__(self, folder: Path, ranks: Ranks) -> None:
         self.folder = folder
-        self.steps: list[dict[str, Any]] = []
-        self.epochs: list[dict[str, Any]] = []
-        self.meter: list[dict[str, Any]] = []
+        self.steps: list[Row] = []
+        self.epochs: list[Row] = []
+        self.meter: list[Row] = []
         self._ranks = ranks
-        self._start = self._fetched = perf_counter()
-        self._waiting: list[tuple[int, int, int, float]] = []
-        self._numbers: list[Tensor] = []
-        self._measured: dict[int, Tensor] = {}  # by step
+        self._start = self._last_fetch = perf_counter()
+        self._pending: list[_PendingStep] = []
 
     @property
     def seconds(self) -> float:
-        """Since the run began, without the time between a checkpoint and its resumption."""
+        """Seconds since the run began, without those between a checkpoint and its resumption."""
         return perf_counter() - self._start
 
     @property
-    def due(self) -> bool:
+    def is_due(self) -> bool:
         """Whether a block is full and should be fetched."""
-        return (
-            len(self._waiting) >= self.BLOCK_ROWS
-            or perf_counter() - self._fetched > self.BLOCK_SECONDS
-        )
+        full = len(self._pending) >= self.BLOCK_ROWS
+        return full or perf_counter() - self._last_fetch > self.BLOCK_SECONDS
 
-    def step(
-        self,
-        step: int,
-        epoch: int,
-        samples: int,
-        loss: Tensor,
-        rate: Tensor | float,
-        norm_sq: Tensor,
-        measures: dict[str, Tensor] | None,
-    ) -> None:
-        """Take one step's numbers: 0-dim tensors on the device, `loss` the mean over this rank's images.
+    def record_step(self, position: Position, result: StepNumbers) -> None:
+        """Add a step, without waiting for the device.
 
-        `measures` are the meter's, the same on all ranks; None of a step that was not measured.
+        Args:
+            position: after the step, with the epoch that the step belongs to.
         """
+        device, rate = result.loss.device, result.learning_rate
         if not isinstance(rate, Tensor):
-            rate = torch.full(
-                (), rate, dtype=torch.float64, device=loss.device
-            )  # made there: a copy would wait
-        self._waiting.append((step, epoch, samples, self.seconds))
-        self._numbers.append(
-            torch.stack([x.detach().to(loss.device, torch.float64) for x in (loss, rate, norm_sq)])
-        )
-        if measures is not None:
-            self._measured[step] = torch.stack([measures[column] for column in METER_COLUMNS[3:]])
+            # Created on the device, because the host would wait for a copy.
+            rate = torch.full((), rate, dtype=torch.float64, device=device)
+        numbers = [
+            number.detach().to(device, torch.float64)
+            for number in (result.loss, rate, result.grad_norm_sq)
+        ]
+        measures = None
+        if result.measures is not None:
+            measures = torch.stack([result.measures[column] for column in _MEASURES])
+        step = _PendingStep(position, self.seconds, torch.stack(numbers), measures)
+        self._pending.append(step)
 
-    def fetch(self) -> tuple[list[tuple[str, dict[str, Any]]], bool]:
-        """The rows since the last call, now on the host, and whether the run has diverged (its loss is not finite).
+    def fetch(self) -> Block:
+        """Move the pending steps into the records. The host waits for the device.
 
-        Each row comes with its kind: "train" or, before that of the same step, "corridor_meter". To be called by all ranks after
-        the same step. The rows of a diverged run end with the first such loss, however many steps the block held after.
+        All ranks call this after the same step. If a step diverged, it is the last one recorded,
+        whatever followed it.
         """
-        block: list[tuple[str, dict[str, Any]]] = []
+        rows: list[tuple[Literal["train", "corridor_meter"], Row]] = []
         diverged = False
-        if self._waiting:
-            numbers = torch.stack(self._numbers)
-            losses = self._ranks.mean(numbers[:, 0].contiguous())
-            for (step, epoch, samples, seconds), loss, (_, rate, norm_sq) in zip(
-                self._waiting, losses.tolist(), numbers.tolist(), strict=True
+        if self._pending:
+            numbers = torch.stack([step.numbers for step in self._pending])
+            losses = self._ranks.mean(numbers[:, 0].contiguous()).tolist()
+            rates_and_norms = numbers[:, 1:].tolist()
+            for step, loss, (rate, norm_sq) in zip(
+                self._pending, losses, rates_and_norms, strict=True
             ):
-                if step in self._measured:
-                    measures = (step, epoch, samples, *self._measured[step].tolist())
-                    self.meter.append(dict(zip(METER_COLUMNS, measures, strict=True)))
-                    block.append(("corridor_meter", self.meter[-1]))
-                values = (step, epoch, samples, loss, rate, norm_sq, seconds)
+                position = step.position
+                counts = (position.step, position.epoch, position.samples)
+                if step.measures is not None:
+                    values = (*counts, *step.measures.tolist())
+                    self.meter.append(dict(zip(METER_COLUMNS, values, strict=True)))
+                    rows.append(("corridor_meter", self.meter[-1]))
+                values = (*counts, loss, rate, norm_sq, step.seconds)
                 self.steps.append(dict(zip(STEP_COLUMNS, values, strict=True)))
-                block.append(("train", self.steps[-1]))
-                if diverged := not math.isfinite(loss):
+                rows.append(("train", self.steps[-1]))
+                if diverged := is_divergent(loss):
                     break
-        self._waiting, self._numbers, self._measured, self._fetched = [], [], {}, perf_counter()
-        return block, diverged
+        self._pending, self._last_fetch = [], perf_counter()
+        return Block(rows, diverged)
 
-    def epoch(
-        self, epoch: int, step: int, samples: int, metrics: tuple[float, float, float]
-    ) -> dict[str, Any]:
-        """Take the test loss, accuracy and top-5 accuracy after `epoch` finished epochs; returns the row."""
-        values = (epoch, step, samples, *metrics, self.seconds)
-        self.epochs.append(dict(zip(EPOCH_COLUMNS, values, strict=True)))
-        return self.epochs[-1]
+    def record_epoch(self, position: Position, metrics: EvalMetrics) -> Row:
+        """Add the test results after an epoch; return the row.
+
+        Args:
+            position: at the start of the next epoch.
+        """
+        row = {
+            "epoch": position.epoch,
+            "step": position.step,
+            "samples": position.samples,
+            "test_loss": metrics.loss,
+            "test_accuracy": metrics.accuracy,
+            "test_top5_accuracy": metrics.top5_accuracy,
+            "seconds": self.seconds,
+        }
+        self.epochs.append(row)
+        return row
 
     def save(self) -> None:
-        if self._ranks.is_main:
-            write_parquet(
-                pd.DataFrame(self.steps, columns=STEP_COLUMNS), self.folder / "steps.parquet"
-            )
-            write_parquet(
-                pd.DataFrame(self.epochs, columns=EPOCH_COLUMNS), self.folder / "epochs.parquet"
-            )
-            if self.meter:
-                write_parquet(
-                    pd.DataFrame(self.meter, columns=METER_COLUMNS),
-                    self.folder / "corridor_meter.parquet",
-                )
+        """Write the records, on rank 0."""
+        if not self._ranks.is_main:
+            return
+        self._write(self.steps, STEP_COLUMNS, "steps")
+        self._write(self.epochs, EPOCH_COLUMNS, "epochs")
+        if self.meter:
+            self._write(self.meter, METER_COLUMNS, "corridor_meter")
 
     def length(self) -> dict[str, int | float]:
-        """What a checkpoint must know to go on with these records."""
-        lengths = {
+        """Return what a checkpoint stores to resume these records."""
+        return {
             "steps": len(self.steps),
             "epochs": len(self.epochs),
             "corridor_meter": len(self.meter),
+            "seconds": self.seconds,
         }
-        return {**lengths, "seconds": self.seconds}
 
     def restore(self, length: dict[str, Any]) -> None:
-        """Read what was saved, cut to what it was at a checkpoint: later rows will be made again."""
+        """Read the saved records up to their `length` at a checkpoint; later steps are repeated.
+
+        Raises:
+            UserError: if a table is damaged or shorter than that.
+        """
         if self._ranks.is_main:
             self.steps = self._read("steps", int(length["steps"]))
             self.epochs = self._read("epochs", int(length["epochs"]))
-            # Checkpoints from before there was a meter say nothing of it.
-            self.meter = (
-                self._read("corridor_meter", rows)
-                if (rows := int(length.get("corridor_meter", 0)))
-                else []
-            )
+            # Checkpoints that are older than the corridor meter lack its length.
+            measured = int(length.get("corridor_meter", 0))
+            self.meter = self._read("corridor_meter", measured) if measured else []
         self._start = perf_counter() - length["seconds"]
 
-    def _read(self, name: str, rows: int) -> list[dict[str, Any]]:
+    def _write(self, rows: list[Row], columns: list[str], name: str) -> None:
+        write_parquet(pd.DataFrame(rows, columns=columns), self.folder / f"{name}.parquet")
+
+    def _read(self, name: str, length: int) -> list[Row]:
         path = self.folder / f"{name}.parquet"
+        fix = f"delete the folder {self.folder} to start the run from its first step"
         try:
-            table = pd.read_parquet(path).head(rows)
+            table = pd.read_parquet(path).head(length)
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path} is damaged ({error}); delete the folder {self.folder}"
-            ) from None
-        if len(table) < rows:
-            raise UserError(
-                f"{path} has {len(table)} rows, its checkpoint {rows}; delete the folder {self.folder}"
-            )
-        read: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
-        return read
+            raise UserError(f"{path} is damaged ({error}); {fix}") from None
+        if len(table) < length:
+            raise UserError(f"{path} has {len(table)} rows, its checkpoint {length}; {fix}")
+        rows: list[Row] = table.to_dict("records")  # type: ignore[assignment]
+        return rows

@@ -1,4 +1,4 @@
-"""A stop that was asked for: by SLURM, by submitit, by an operator. The run leaves at the end of its step."""
+"""Requests to stop from SLURM, submitit or an operator; the run stops after its current step."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ from typing import Any
 
 
 class StopSignal:
-    """While active, notes SIGTERM, SIGUSR1 and SIGUSR2 instead of dying of them.
+    """While active, record SIGTERM, SIGUSR1 and SIGUSR2 in `received` instead of dying from them.
 
-    SLURM sends TERM before it kills, and the signal that `--signal` names; submitit sends USR2, as NCCL takes USR1.
+    SLURM sends TERM before it kills, and the signal that `--signal` names. submitit sends USR2,
+    because NCCL uses USR1.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
     def __init__(self) -> None:
         self.received: str | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._previous_handlers: dict[signal.Signals, Any] = {}
         self._owner = os.getpid()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        # A process that was forked from this one inherits the handler, but has nothing to save.
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        # A forked child process inherits the handler, but has nothing to save.
         if os.getpid() == self._owner:
             self.received = signal.Signals(number).name
 
     def __enter__(self) -> StopSignal:
-        if (
-            threading.current_thread() is threading.main_thread()
-        ):  # Python lets no other thread set handlers
-            self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        # Python lets only the main thread set handlers.
+        if threading.current_thread() is threading.main_thread():
+            self._previous_handlers = {
+                number: signal.signal(number, self._record) for number in self.SIGNALS
+            }
         return self
 
     def __exit__(
@@ -40,5 +42,5 @@ class StopSignal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)

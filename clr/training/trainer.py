@@ -1,240 +1,221 @@
-"""One training run, from its config to its records."""
+"""Training of one run. Read it from top to bottom:
+
+    train                     lock the run, resume it, train it, store its result
+    Trainer.run               loop over epochs
+    Trainer.train_epoch       loop over steps
+    Trainer.train_step        gradients, optimizer step, records
+    Trainer.accumulate_gradients    forward and backward passes of the micro-batches
+
+The host queues work for the device and waits for it only where a comment says so: when records are
+flushed (about twice a second), and in evaluations and checkpoints.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
-import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from clr.config import TrainConfig
-from clr.data import DatasetInfo, Transform, open_loader
-from clr.data.loaders import BatchLoader
-from clr.errors import Busy, Stopped
-from clr.runs.provenance import provenance
+from clr.data import DatasetInfo
+from clr.data.loaders import Batch
+from clr.errors import Stopped
+from clr.runs.status import RunStatus
 from clr.runs.store import Store, run_id
-from clr.training.checkpoint import Checkpoints
-from clr.training.corridor_meter import Meter
-from clr.training.device import check_norm, pick_device, set_precision, to
-from clr.training.distributed import Ranks, divide
-from clr.training.models import build_model
-from clr.training.optimizers import build_optimizer, take_step
-from clr.training.progress import Progress
-from clr.training.recorder import Recorder
-from clr.training.resource_errors import explained
-from clr.training.run_state import RunState
+from clr.training.distributed import Ranks
+from clr.training.evaluation import evaluate
+from clr.training.optimizers import check_optimizer, set_optimizer_mode, take_step
+from clr.training.recorder import StepNumbers
+from clr.training.resource_errors import explain_resource_errors
+from clr.training.result import run_record
+from clr.training.session import Claim, Session, open_session
+from clr.training.setup import Setup, build_setup
 from clr.training.signals import StopSignal
-from clr.training.wandb_mirror import Tracker
 
 
 def train(
     cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patience: float | None = None
 ) -> dict[str, Any]:
-    """Make the run of `cfg` on the prepared data `info` unless the store has it; returns its run.json.
+    """Train the run `cfg` on the prepared data `info`, unless the store has its result.
 
-    All ranks call it together. A run that was killed goes on from its newest checkpoint. Raises Stopped, after another
-    checkpoint, when a signal asks for that, and Busy if another process trains the run (`patience`: see Store.claim).
+    All ranks call this together. An interrupted run resumes from its newest checkpoint.
+
+    Args:
+        ranks: None is this process alone.
+        patience: seconds to wait for another process that trains the run; None waits as long as
+            that process may be dead (`Store.claim`).
+
+    Returns:
+        The content of the run's run.json.
+
+    Raises:
+        Stopped: after a checkpoint, when a signal asked for that.
+        Busy: if another process is still training the run after `patience` seconds.
+        UserError: for a config that cannot be run, and for exhausted disk or memory.
     """
     ranks = ranks or Ranks()
+    check_optimizer(cfg.optimizer)
     store, name = Store(cfg.store), run_id(cfg, info.fingerprint)
-    if (done := ranks.broadcast(lambda: store.completed(name, cfg))) is not None:
-        return done
+    if (result := ranks.broadcast(lambda: store.completed(name, cfg))) is not None:
+        return result
 
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
-        device = pick_device(cfg.device, ranks.local_rank)
-        set_precision(cfg.precision, device)
-        check_norm(cfg.model.norm, device)
-        parts = divide(cfg.batch_size, ranks.world_size, cfg.device_batch_size)
-        at_once = cfg.batch_size // ranks.world_size // parts
-        where = (cfg.loader, cfg.workers, ranks.rank, ranks.world_size)
-        train_data = open_loader(info, "train", cfg.batch_size, *where, parts)
-        test_data = open_loader(
-            info, "test", cfg.device_batch_size or max(cfg.batch_size, 500), *where
-        )
-        transform = Transform(info, cfg.dataset.crop_padding, cfg.dataset.flip)
-        dtype = torch.float64 if cfg.precision == "fp64" else torch.float32
-        model = (
-            build_model(cfg.model, len(info.classes), cfg.seed)
-            .to(device, dtype)
-            .to(memory_format=torch.channels_last)
-        )
-        optimizer = build_optimizer(cfg.optimizer, model)
-        torch.manual_seed(
-            cfg.seed * 1000 + ranks.rank
-        )  # for models and optimizers that draw at random
+        setup = build_setup(cfg, info, ranks)
 
-        lease = stack.enter_context(store.claim(name, patience)) if ranks.is_main else None
-        if (done := ranks.broadcast(lambda: store.completed(name, cfg))) is not None:
-            return done  # by another process, in the meantime
+        # Lock the run. Another process may have finished it while this one waited for the lock.
+        lock = stack.enter_context(store.claim(name, patience)) if ranks.is_main else None
+        if (result := ranks.broadcast(lambda: store.completed(name, cfg))) is not None:
+            return result
         folder = ranks.broadcast(lambda: store.begin(name, cfg, info.fingerprint))
-        recorder = Recorder(folder, ranks)
-        state = RunState(
-            model,
-            optimizer,
-            recorder,
-            Checkpoints(store.checkpoint_folder(name), cfg.checkpoint.keep),
-            ranks,
-        )
-        total = cfg.epochs * train_data.steps_per_epoch
-        diverged = False
+        claim = Claim(name, folder, lock, stop)
 
-        stack.enter_context(explained(folder, at_once))
-        at = state.restore()
-        meter = Meter(model, cfg.diagnostics.every, cfg.precision, device, ranks)
-        net = ranks.wrap(model)
-        if cfg.compile:
-            net.compile()
-        tracker = stack.enter_context(
-            closing(Tracker(cfg.wandb, name, asdict(cfg), folder, ranks.is_main))
-        )
-        progress = stack.enter_context(
-            Progress(name, total, cfg.progress and ranks.is_main, folder if ranks.is_main else None)
-        )
+        # Resume and train.
+        micro_batch_size = setup.division.micro_batch_size
+        stack.enter_context(explain_resource_errors(folder, micro_batch_size))
+        session = stack.enter_context(open_session(cfg, setup, claim, ranks))
+        status = Trainer(cfg, setup, session, ranks).run()
 
-        def show() -> bool:
-            """Fetch what was recorded, show it, and tell whether the run has diverged."""
-            rows, diverged = recorder.fetch()
-            for kind, row in rows:
-                tracker.log(row, kind)
-            if rows:
-                progress.update(rows[-1][1])
-            return diverged
-
-        saved = perf_counter()
-        while at.epoch < cfg.epochs and not diverged:
-            model.train()
-            with closing(train_data.epoch(cfg.seed, at.epoch, at.batch)) as batches:
-                while at.batch < train_data.steps_per_epoch and not diverged:
-                    loss = torch.zeros((), device=device, dtype=dtype)
-                    for part in range(1, parts + 1):
-                        batch = next(batches)
-                        images = transform.train(
-                            to(batch.images, device), batch.ids, cfg.seed, at.epoch
-                        ).to(dtype)
-                        labels = to(batch.labels, device)
-                        meter.keep(at.step, images, labels)
-                        with ranks.no_sync(net, when=part < parts):
-                            with torch.autocast(
-                                device.type, torch.bfloat16, enabled=cfg.precision == "bf16"
-                            ):
-                                part_loss = cross_entropy(net(images), labels) / parts
-                            if part == 1:
-                                optimizer.zero_grad()  # not before the forward pass: a CPU's allocator takes 2 % longer
-                            part_loss.backward()
-                        loss += part_loss.detach()
-                    meter.before(loss)
-                    rate, norm_sq = take_step(optimizer, loss)
-                    at.advance(cfg.batch_size)
-                    recorder.step(
-                        at.step, at.epoch, at.samples, loss, rate, norm_sq, meter.after(rate)
-                    )
-
-                    old = perf_counter() - saved > cfg.checkpoint.seconds
-                    stopping, saving, due = ranks.any_rank(
-                        stop.received is not None, old, recorder.due
-                    )
-                    if stopping or saving or due:
-                        diverged = show()
-                        if lease is not None and lease.compromise is not None:
-                            raise Busy(
-                                f"{name} was taken over by another process while this one stood still"
-                            )
-                    if (stopping or saving) and not diverged:
-                        state.save(at)
-                        saved = perf_counter()
-                    if stopping and not diverged:
-                        raise Stopped(
-                            f"{name} stopped after step {at.step} of {total}", stop.received
-                        )
-            diverged = diverged or show()
-            if not diverged:
-                metrics = evaluate(
-                    model, test_data, transform, device, dtype, cfg.precision == "bf16", ranks
-                )
-                at.next_epoch()
-                tracker.log(recorder.epoch(at.epoch, at.step, at.samples, metrics), "test")
-        recorder.save()
+        # Store the result.
+        claim.check_lock()
+        session.recorder.save()
 
         def finish() -> dict[str, Any]:
-            content = {
-                "run_id": name,
-                "status": "diverged" if diverged else "finished",
-                "config": asdict(cfg),
-                "data": {
-                    "label": info.label,
-                    "fingerprint": info.fingerprint,
-                    "num_train": info.num_train,
-                    "num_test": info.num_test,
-                },
-                "summary": _summary(recorder, diverged),
-                "device": str(device),
-                "division": {
-                    "ranks": ranks.world_size,
-                    "micro_batches": parts,
-                    "images_at_once": at_once,
-                },
-                "provenance": provenance(),
-            }
-            store.finish(name, content)
-            return content
+            record = run_record(name, status, cfg, info, setup, session.recorder)
+            store.finish(name, record)
+            return record
 
         return ranks.broadcast(finish)
 
 
-@torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    data: BatchLoader,
-    transform: Transform,
-    device: torch.device,
-    dtype: torch.dtype,
-    bf16: bool,
-    ranks: Ranks,
-) -> tuple[float, float, float]:
-    """Mean cross-entropy (nats), accuracy and top-5 accuracy (0 to 1) over the split, shared by the ranks."""
-    model.eval()
-    sums = torch.zeros(4, device=device, dtype=torch.float64)
-    for batch in data.epoch():
-        labels = to(batch.labels, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = model(transform.test(to(batch.images, device)).to(dtype)).to(dtype)
-        right = (logits.argmax(1) == labels).sum()
-        among_five = (logits.topk(min(5, logits.shape[1])).indices == labels[:, None]).sum()
-        sums += torch.stack(
-            [
-                cross_entropy(logits, labels, reduction="sum").double(),
-                right,
-                among_five,
-                right.new_tensor(len(labels)),
-            ]
+class _Diverged(Exception):
+    """A recorded loss is infinite or NaN. Raised once, on all ranks; ends the run as diverged."""
+
+
+class Trainer:
+    """The training loop of one run, on one of its ranks."""
+
+    def __init__(self, cfg: TrainConfig, setup: Setup, session: Session, ranks: Ranks) -> None:
+        self.cfg = cfg
+        self.setup = setup
+        self.session = session
+        self.ranks = ranks
+        self.position = session.start
+        self.last_checkpoint = perf_counter()
+
+    def run(self) -> RunStatus:
+        """Train from the session's start to the last epoch; return how the run ended."""
+        try:
+            while self.position.epoch < self.cfg.epochs:
+                self.train_epoch()
+                self.evaluate_epoch()
+        except _Diverged:
+            return RunStatus.DIVERGED
+        return RunStatus.FINISHED
+
+    def train_epoch(self) -> None:
+        """Train for the steps of the current epoch that are not done."""
+        self.setup.model.train()
+        set_optimizer_mode(self.setup.optimizer, training=True)
+        data, start = self.setup.train_data, self.position
+        with closing(data.epoch(self.cfg.seed, start.epoch, start.batch)) as batches:
+            while self.position.batch < data.steps_per_epoch:
+                self.train_step(batches)
+                self.between_steps()
+        self.flush_records()
+
+    def train_step(self, batches: Iterator[Batch]) -> None:
+        """Take one optimizer step on the global batch. The host does not wait for the device."""
+        # 1. Gradients of the whole batch, averaged over the ranks.
+        loss = self.accumulate_gradients(batches)
+
+        # 2. The step, between the two halves of the corridor meter.
+        self.session.meter.before_step(loss)
+        rate, norm_sq = take_step(self.setup.optimizer, loss, self.ranks)
+        measures = self.session.meter.after_step(rate)
+
+        # 3. The records, which stay on the device for now.
+        self.position = self.position.after_step(self.cfg.batch_size)
+        result = StepNumbers(loss, rate, norm_sq, measures)
+        self.session.recorder.record_step(self.position, result)
+
+    def accumulate_gradients(self, batches: Iterator[Batch]) -> Tensor:
+        """Run forward and backward passes on the micro-batches of one step.
+
+        Gradients accumulate on each rank; the last backward pass averages them over the ranks.
+
+        Returns:
+            The mean loss over this rank's images, 0-dim on the device.
+        """
+        setup, compute, network = self.setup, self.setup.compute, self.session.network
+        steps = setup.division.grad_accum_steps
+        loss = torch.zeros((), device=compute.device, dtype=compute.dtype)
+        for micro_step in range(steps):
+            # 1. Load a micro-batch, copy it to the device and augment it there.
+            batch = next(batches)
+            images = setup.transform.train(
+                compute.to_device(batch.images), batch.ids, self.cfg.seed, self.position.epoch
+            ).to(compute.dtype)
+            labels = compute.to_device(batch.labels)
+            self.session.meter.keep_micro_batch(self.position.step, images, labels)
+
+            with self.ranks.no_sync(network, when=micro_step < steps - 1):
+                # 2. Forward pass.
+                with compute.autocast():
+                    micro_loss = cross_entropy(network(images), labels) / steps
+
+                # 3. Backward pass. Old gradients are freed after the forward pass, not before it:
+                #    the CPU's allocator is then 2 % faster.
+                if micro_step == 0:
+                    setup.optimizer.zero_grad()
+                micro_loss.backward()
+            loss += micro_loss.detach()
+        return loss
+
+    def between_steps(self) -> None:
+        """Flush the records, write a checkpoint or stop, when it is time to on any rank."""
+        stop = self.session.claim.stop
+        age = perf_counter() - self.last_checkpoint
+        stopping, saving, flushing = self.ranks.any_rank(
+            stop.received is not None,
+            age > self.cfg.checkpoint.seconds,
+            self.session.recorder.is_due,
         )
-    total, top1, top5, n = ranks.sum(sums).tolist()
-    return total / n, top1 / n, top5 / n
+        if not (stopping or saving or flushing):
+            return
+        self.session.claim.check_lock()
+        self.flush_records()
+        if stopping or saving:
+            self.check_ranks()
+            self.session.state.save(self.position)  # the host waits for the device
+            self.last_checkpoint = perf_counter()
+        if stopping:
+            total = self.cfg.epochs * self.setup.train_data.steps_per_epoch
+            name = self.session.claim.name
+            raise Stopped(
+                f"{name} stopped after step {self.position.step} of {total}", stop.received
+            )
 
+    def evaluate_epoch(self) -> None:
+        """Evaluate the model after an epoch, and record the result."""
+        self.check_ranks()
+        set_optimizer_mode(self.setup.optimizer, training=False)
+        metrics = evaluate(self.setup, self.ranks)  # the host waits for the device
+        self.position = self.position.next_epoch()
+        row = self.session.recorder.record_epoch(self.position, metrics)
+        self.session.tracker.log(row, "test")
 
-def _summary(recorder: Recorder, diverged: bool) -> dict[str, Any]:
-    """The numbers of runs.csv. The final training loss is the mean over the steps of the last epoch."""
-    steps = pd.DataFrame(recorder.steps)
-    last = recorder.epochs[-1] if recorder.epochs else {}
-    final = (
-        math.nan
-        if diverged
-        else float(steps.loc[steps["epoch"] == steps["epoch"].max(), "loss"].mean())
-    )
-    seconds = recorder.seconds
-    return {
-        "steps": len(steps),
-        "final_train_loss": final,
-        "final_test_loss": last.get("test_loss", math.nan),
-        "final_test_accuracy": last.get("test_accuracy", math.nan),
-        "final_test_top5_accuracy": last.get("test_top5_accuracy", math.nan),
-        "seconds": seconds,
-        "images_per_second": float(steps["samples"].max()) / seconds,
-    }
+    def flush_records(self) -> None:
+        """Fetch and show the recorded steps; raise _Diverged if the last of them diverged."""
+        if self.session.flush_records():  # the host waits for the device
+            raise _Diverged
+
+    def check_ranks(self) -> None:
+        """Check that all ranks have the same parameters."""
+        parameters = self.setup.model.named_parameters()
+        self.ranks.require_equal(parameters, f"after step {self.position.step}")

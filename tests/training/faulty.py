@@ -1,4 +1,4 @@
-"""Optimizers that fail, for the tests of what a sweep makes of it; workers import them."""
+"""Optimizers that fail, for the tests of sweeps and restarts; worker processes import them."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import torch
 
 
 class Kills(torch.optim.SGD):
-    """Its process is killed at each third step."""
+    """Kills its process at each third step."""
 
     def step(self, closure=None):
         self.count = getattr(self, "count", 0) + 1
@@ -17,7 +17,24 @@ class Kills(torch.optim.SGD):
 
 
 class Breaks(torch.optim.SGD):
-    """Its first step meets a bug."""
+    """Raises an exception in its first step, as a bug would."""
 
     def step(self, closure=None):
         raise ZeroDivisionError("a bug of somebody's")
+
+
+class FailsInFirstAttempt(torch.optim.SGD):
+    """Raises on rank 1 until torchrun has restarted the ranks once."""
+
+    def step(self, closure=None):
+        if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            raise ZeroDivisionError("a fault that a restart removes")
+        return super().step(closure)
+
+
+class StepsByRank(torch.optim.SGD):
+    """Takes a larger step on a rank with a higher number."""
+
+    def step(self, closure=None):
+        self.param_groups[0]["lr"] = 0.01 * (1 + int(os.environ["RANK"]))
+        return super().step(closure)

@@ -1,6 +1,6 @@
-"""Short runs against committed traces, number by number. A change of the numbers must be meant.
+"""Short runs repeat the committed traces, number by number.
 
-python tests/test_golden.py      writes the traces anew; say in the commit why they moved
+`python tests/training/test_golden.py` writes the traces again. Say in the commit why they changed.
 """
 
 import os
@@ -15,8 +15,8 @@ import pytest
 from clr.runs.provenance import hardware
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = ROOT / "tests" / "golden"
-MADE_ON = GOLDEN / "hardware.txt"
+GOLDEN = ROOT / "tests" / "training" / "golden"
+WRITTEN_ON = GOLDEN / "hardware.txt"
 RUNS = {
     "clr": ["optimizer=clr"],
     "clr-augmented": [
@@ -38,8 +38,9 @@ COMMON = [
     "device=cpu",
     "wandb.mode=disabled",
 ]
-# One thread and one instruction set: the order of every sum is then the same on all x86-64 processors with AVX2.
-ONE_WAY = {
+# With one thread and one instruction set, the order of every sum is the same on all x86-64
+# processors with AVX2.
+REPRODUCIBLE = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "ATEN_CPU_CAPABILITY": "avx2",
@@ -49,18 +50,11 @@ ONE_WAY = {
 
 
 def trace(name: str, folder: Path) -> pd.DataFrame:
-    command = [
-        sys.executable,
-        "train.py",
-        *COMMON,
-        *RUNS[name],
-        f"data_dir={folder / 'data'}",
-        f"store={folder}/runs",
-    ]
+    places = [f"data_dir={folder / 'data'}", f"store={folder}/runs"]
     subprocess.run(
-        command,
+        [sys.executable, "train.py", *COMMON, *RUNS[name], *places],
         cwd=ROOT,
-        env=os.environ | ONE_WAY,
+        env=os.environ | REPRODUCIBLE,
         check=True,
         timeout=300,
         stdout=subprocess.DEVNULL,
@@ -72,17 +66,18 @@ def trace(name: str, folder: Path) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_run_repeats_its_golden_trace(name, tmp_path):
-    made = trace(name, tmp_path)
+def test_a_run_repeats_its_golden_trace(name, tmp_path):
+    trained = trace(name, tmp_path)
     golden = pd.read_csv(GOLDEN / f"{name}.csv", float_precision="round_trip")
-    if hardware().split(",")[0] == MADE_ON.read_text().strip():
-        pd.testing.assert_frame_equal(made, golden, check_exact=True)
-    else:  # another maker's processor may still round otherwise, and eight steps of training magnify it
-        pd.testing.assert_frame_equal(made.head(4), golden.head(4), rtol=1e-2)
+    if hardware().split(",")[0] == WRITTEN_ON.read_text().strip():
+        pd.testing.assert_frame_equal(trained, golden, check_exact=True)
+    else:
+        # Another maker's processor may round differently, and eight steps magnify that.
+        pd.testing.assert_frame_equal(trained.head(4), golden.head(4), rtol=1e-2)
 
 
 if __name__ == "__main__":
     for each in RUNS:
-        with tempfile.TemporaryDirectory() as where:
-            trace(each, Path(where)).to_csv(GOLDEN / f"{each}.csv", index=False)
-    MADE_ON.write_text(hardware().split(",")[0] + "\n")
+        with tempfile.TemporaryDirectory() as folder:
+            trace(each, Path(folder)).to_csv(GOLDEN / f"{each}.csv", index=False)
+    WRITTEN_ON.write_text(hardware().split(",")[0] + "\n")

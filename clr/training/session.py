@@ -1,0 +1,94 @@
+"""A session of a run, from its start or resumption to its end: records, checkpoints and mirrors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import SoftFileLease
+from torch import nn
+
+from clr.config import TrainConfig
+from clr.errors import Busy
+from clr.runs.store import Store
+from clr.training.checkpoint import Checkpoints
+from clr.training.corridor_meter import CorridorMeter
+from clr.training.distributed import Ranks
+from clr.training.position import Position
+from clr.training.progress import Progress
+from clr.training.recorder import Recorder
+from clr.training.run_state import RunState
+from clr.training.setup import Setup
+from clr.training.signals import StopSignal
+from clr.training.wandb_mirror import Tracker
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to train one run, on all ranks."""
+
+    name: str
+    folder: Path
+    lock: SoftFileLease | None  # held by rank 0
+    stop: StopSignal
+
+    def check_lock(self) -> None:
+        """Raise Busy if another process took the run over while this one was suspended."""
+        if self.lock is not None and self.lock.compromise is not None:
+            raise Busy(
+                f"{self.name} was taken over by another process while this one was suspended"
+            )
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the training loop uses in addition to its `Setup`."""
+
+    claim: Claim
+    start: Position
+    network: (
+        nn.Module
+    )  # the model, wrapped for several ranks and compiled if the config asks for it
+    state: RunState
+    recorder: Recorder
+    meter: CorridorMeter
+    tracker: Tracker
+    progress: Progress
+
+    def flush_records(self) -> bool:
+        """Fetch the recorded steps, show them, and return whether the last of them diverged.
+
+        The host waits for the device. All ranks call this after the same step.
+        """
+        block = self.recorder.fetch()
+        for kind, row in block.rows:
+            self.tracker.log(row, kind)
+        if block.rows:
+            self.progress.update(block.rows[-1][1])
+        return block.diverged
+
+
+@contextmanager
+def open_session(cfg: TrainConfig, setup: Setup, claim: Claim, ranks: Ranks) -> Iterator[Session]:
+    """Restore the run from its newest checkpoint, if any, and open its records and mirrors."""
+    recorder = Recorder(claim.folder, ranks)
+    folder = Store(cfg.store).checkpoint_folder(claim.name)
+    checkpoints = Checkpoints(folder, cfg.checkpoint.keep)
+    state = RunState(setup.model, setup.optimizer, recorder, checkpoints, ranks)
+    start = state.restore()
+
+    # The meter copies the model before it is wrapped and compiled.
+    meter = CorridorMeter(setup.model, cfg.diagnostics.every, setup.compute, ranks)
+    network = ranks.wrap(setup.model)
+    if cfg.compile:
+        network.compile()
+
+    steps = cfg.epochs * setup.train_data.steps_per_epoch
+    main_folder = claim.folder if ranks.is_main else None
+    with ExitStack() as stack:
+        tracker = Tracker(cfg.wandb, claim.name, asdict(cfg), claim.folder, ranks.is_main)
+        stack.enter_context(closing(tracker))
+        progress = stack.enter_context(Progress(claim.name, steps, main_folder, cfg.progress))
+        yield Session(claim, start, network, state, recorder, meter, tracker, progress)

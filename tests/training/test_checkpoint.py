@@ -1,0 +1,120 @@
+"""Checkpoints on disk: the newest readable one is used, and no good one is lost to a bad one."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from clr.errors import UserError
+from clr.training.checkpoint import Checkpoints
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return Checkpoints(tmp_path / "checkpoints", keep=2)
+
+
+def names(checkpoints):
+    return sorted(path.name for path in checkpoints.folder.iterdir())
+
+
+def file_of(checkpoints, step):
+    return checkpoints.folder / f"step-{step:09d}.pt"
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_new_run_has_no_checkpoint(checkpoints):
+    assert checkpoints.newest() is None
+
+
+def test_the_newest_few_are_kept(checkpoints):
+    for step in (9, 10, 11):
+        checkpoints.save(step, {"step": step, "tensor": torch.arange(step)})
+    assert names(checkpoints) == ["step-000000010.pt", "step-000000011.pt"]
+    assert checkpoints.newest()["tensor"].tolist() == list(range(11))
+
+
+@pytest.mark.parametrize("damage", [empty, truncate, flip_a_bit])
+def test_a_damaged_checkpoint_is_moved_aside_for_the_one_before_it(checkpoints, damage, capsys):
+    for step in (1, 2):
+        checkpoints.save(step, {"tensor": torch.full((1000,), step)})
+    damage(file_of(checkpoints, 2))
+    assert checkpoints.newest()["tensor"][0] == 1
+    assert f"{file_of(checkpoints, 2)} is damaged" in capsys.readouterr().err
+    assert names(checkpoints) == ["step-000000001.pt", "step-000000002.pt.damaged"]
+
+
+def test_a_checkpoint_is_not_deleted_as_it_is_written(checkpoints):
+    for step in (99, 100):
+        checkpoints.save(step, {})
+        empty(file_of(checkpoints, step))
+    for step in (1, 2, 3):
+        checkpoints.save(step, {"step": step})
+        assert file_of(checkpoints, step).exists(), f"step {step} is gone"
+    assert checkpoints.newest() == {"step": 3}
+
+
+def test_after_damage_two_good_checkpoints_are_kept_again(checkpoints):
+    for step in (98, 99, 100):
+        checkpoints.save(step, {"step": step})
+    empty(file_of(checkpoints, 100))
+    assert checkpoints.newest() == {"step": 99}
+    for step in (100, 101):
+        checkpoints.save(step, {"step": step})
+    assert file_of(checkpoints, 100).exists()
+    assert file_of(checkpoints, 101).exists()
+
+
+def test_without_a_readable_checkpoint_the_run_does_not_start_over(checkpoints):
+    checkpoints.save(1, {})
+    empty(file_of(checkpoints, 1))
+    for _ in range(2):  # also when the damaged file has been moved aside
+        with pytest.raises(UserError, match=r"none of the checkpoints .* delete that folder"):
+            checkpoints.newest()
+
+
+def test_a_checkpoint_that_a_kill_interrupted_does_not_count(checkpoints):
+    checkpoints.folder.mkdir()
+    (checkpoints.folder / "step-000000001.pt.part").write_bytes(b"half")
+    assert checkpoints.newest() is None
+    checkpoints.save(2, {})
+    assert names(checkpoints) == ["step-000000002.pt"]
+
+
+def test_code_in_a_checkpoint_is_refused_and_not_called_damage(checkpoints, capsys):
+    checkpoints.save(11, {"step": 11})
+    torch.save({"code": os.getcwd}, file_of(checkpoints, 12))
+    assert checkpoints.newest() == {"step": 11}
+    message = capsys.readouterr().err
+    assert f"{file_of(checkpoints, 12)} is refused: it contains a posix.getcwd" in message
+    assert "damaged" not in message
+    assert file_of(checkpoints, 12).exists()
+
+
+def test_state_that_could_not_be_restored_is_refused_when_it_is_first_written(checkpoints):
+    with pytest.raises(UserError, match=r"omegaconf\.listconfig\.ListConfig; use an optimizer"):
+        checkpoints.save(1, {"betas": OmegaConf.create([0.9, 0.95])})
+    assert not checkpoints.folder.exists()
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64, np.bool_])
+def test_numpy_scalars_keep_their_type(checkpoints, kind):
+    checkpoints.save(1, {"scalar": kind(1)})
+    restored = checkpoints.newest()["scalar"]
+    assert type(restored) is kind
+    assert restored == kind(1)
