@@ -85,6 +85,6 @@ def test_a_figure_of_another_protocol_names_that_protocol(tmp_path):
         quick
     )
     assert (
-        f"The figure meter has no runs in {quick}; make them with: {MAKE.format('quick')}"
+        f"The figure corridor_meter has no runs in {quick}; make them with: {MAKE.format('quick')}"
         in lines(quick)
     )

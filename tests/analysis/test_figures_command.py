@@ -55,7 +55,7 @@ def test_missing_tables_are_one_line_with_the_remedy(tmp_path):
         ({"figure_runs.csv": lambda t: t[:0]}, "figure_runs.csv names no figure"),
         (
             {"figure_runs.csv": lambda t: t.assign(figure=10)},
-            "names figure 10, only 2, 3, 4, 5, 6, 7, 8, 9, meter can be drawn",
+            "names figure 10, only 2, 3, 4, 5, 6, 7, 8, 9, corridor_meter can be drawn",
         ),
         (
             {"epochs.parquet": lambda t: t[t["run_id"] != "6402"]},

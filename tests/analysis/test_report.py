@@ -18,7 +18,8 @@ from PIL import Image
 
 from clr.analysis.figures import draw as figures
 from clr.analysis.report import interactive, page, pictures, summary
-from clr.analysis.report import page as report
+from clr.cli import run_main
+from scripts import report as report_script
 
 
 def curves_of(folder, number, panel=0):
@@ -150,7 +151,7 @@ def test_figures_are_in_the_papers_order_whoever_made_them(tmp_path):
         "Figure 6",
         "Figure 9",
         "Figure 10",
-        "Meter",
+        "Corridor meter",
     ]
     assert [picture.number for picture in made.values()] == numbers
     assert [len(made[name].panels) for name in ("figure1", "figure2", "figure4", "figure6")] == [
@@ -199,7 +200,7 @@ def test_figures_that_the_protocol_does_not_have_name_those_that_do(reported, tm
     ]
     assert own[1:] == ("quick", ["cpu", "gpu", "paper"])  # theirs first
     assert (
-        pictures._list(["4", "6", "corridor_meter"]) == "Figures 4, 6, Meter"
+        pictures._list(["4", "6", "corridor_meter"]) == "Figures 4, 6, Corridor meter"
         and pictures._list(["4"]) == "Figure 4"
     )
 
@@ -254,7 +255,9 @@ def call(monkeypatch, capsys, folder):
     """`python scripts/report.py FOLDER`, called where `folder` lies: status, output and errors."""
     monkeypatch.chdir(folder.parent)
     monkeypatch.setattr(sys, "argv", ["report.py", folder.name])
-    return report.main(), *capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        run_main(report_script.main)
+    return end.value.code, *capsys.readouterr()
 
 
 def test_the_door_writes_one_small_file_and_another_time_the_same(tmp_path):
@@ -281,6 +284,6 @@ def test_what_is_missing_is_one_line_with_the_remedy(
 ):
     quick = report_folder.write(tmp_path / "quick")
     (quick / missing).unlink()
-    told = f"quick/{missing} is missing; make it with: {remedy}\n"
+    told = f"report.py: quick/{missing} is missing; make it with: {remedy}\n"
     assert call(monkeypatch, capsys, quick) == (2, "", told)
     assert not (quick / "report.html").exists()

@@ -46,7 +46,7 @@ def test_a_seed_that_diverged_is_counted_and_left_out_of_the_means(tmp_path):
     assert (clr.seeds, clr.diverged, clr.loss.mean) == (3, 1, pytest.approx(1.5 * end))
 
 
-def test_the_assumptions_are_readmes():
+def test_the_assumptions_are_those_of_the_docs():
     html = summary.assumptions()
     assert html.startswith("<ul>") and "<code>model.stem=cifar</code>" in html and "vanilla" in html
     assert "##" not in html

@@ -136,7 +136,7 @@ def _heading(name: str) -> str:
 
 
 def _list(figures: list[str]) -> str:
-    """Figures 4, 6, Meter"""
+    """Figures 4, 6, Corridor meter"""
     numbers = [figure for figure in figures if figure.isdigit()]
     others = [_heading(figure) for figure in figures if not figure.isdigit()]
     return ", ".join(

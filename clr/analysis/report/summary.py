@@ -14,11 +14,11 @@ from markdown_it import MarkdownIt
 from clr.analysis.baseline import best_fixed_rate, diverged
 from clr.analysis.names import display_name
 from clr.analysis.verdicts import Verdict
+from clr.config import CONFIGS
 from clr.errors import UserError
 from clr.runs.command import command
 
-README = Path(__file__).parents[2] / "README.md"
-ASSUMPTIONS = "## Assumptions where the paper is silent\n"
+ASSUMPTIONS = CONFIGS.parent / "docs" / "assumptions.md"
 
 
 @dataclass(frozen=True)
@@ -182,13 +182,11 @@ def compared(folder: Path) -> list[Compared]:
 
 
 def assumptions() -> str:
-    """README's section about them, as HTML: it is the one place where they stand."""
-    _, found, after = README.read_text().partition(ASSUMPTIONS)
-    if not found:
-        raise UserError(
-            f"{README.name} has no section “{ASSUMPTIONS.strip('# ')}”, which the report shows"
-        )
-    return str(MarkdownIt("commonmark").render(after.partition("\n## ")[0]))
+    """The assumptions in docs/assumptions.md as HTML, without the page's heading."""
+    if not ASSUMPTIONS.is_file():
+        raise UserError(f"{ASSUMPTIONS} is missing; restore it with: git checkout {ASSUMPTIONS}")
+    _, _, text = ASSUMPTIONS.read_text(encoding="utf-8").partition("\n")
+    return str(MarkdownIt("commonmark").render(text.strip()))
 
 
 def made(folder: Path) -> list[dict[str, Any]]:
