@@ -1,6 +1,6 @@
 """Write the results of one protocol as FOLDER/report.html, a page that needs no network.
 
-It reads the tables, the figures (scripts/figures.py) and the verdicts (scripts/claims.py) in FOLDER.
+FOLDER must contain tables, figures (scripts/figures.py) and verdicts (scripts/claims.py).
 """
 
 from __future__ import annotations

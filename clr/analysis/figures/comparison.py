@@ -83,9 +83,7 @@ def _all_figures(figures: dict[str, Tables]) -> Tables:
     return replace(next(iter(figures.values())), **merged, planned=len(merged["runs"]))
 
 
-def _pairs(
-    ours: Tables, others: Tables, scope: dict[str, Any]
-) -> list[tuple[RunGroup, RunGroup]]:
+def _pairs(ours: Tables, others: Tables, scope: dict[str, Any]) -> list[tuple[RunGroup, RunGroup]]:
     """Main groups of the other folder's scope and the same groups of ours, ours first."""
 
     def groups(tables: Tables) -> list[RunGroup]:

@@ -17,7 +17,7 @@ from clr.analysis.figures.captions import describe
 from clr.analysis.figures.run_groups import RunGroup, group_runs, over_seeds
 from clr.analysis.tables import Tables
 
-# Columns of the table corridor_meter, titles of their panels, and labeled values of simple surfaces.
+# Columns of the table corridor_meter, titles of their panels, labeled values of simple surfaces.
 PANELS: list[tuple[str, str, dict[float, str]]] = [
     ("learning_rate", "Learning rate h", {}),
     ("kappa", "Curvature κ = E‖Hg‖ / ‖g‖³", {0.5: "round bowl"}),

@@ -1,4 +1,4 @@
-"""Figure 1: (a) ruled surfaces that form a corridor, (b) a steepest descent line in several corridors.
+"""Figure 1: (a) ruled surfaces that form a corridor, (b) steepest descent in several corridors.
 
 It needs no runs: surfaces and lines are computed from formulas.
 """

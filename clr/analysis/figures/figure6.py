@@ -27,9 +27,10 @@ def draw(tables: Tables) -> Figure:
     losses, looks = epoch_means(tables.steps), style.looks(tables.runs)
     sized: dict[int, list[GroupPoints]] = {
         int(size): [
-            (group, over_seeds(group.rows(losses), "epoch", "loss")) for group in group_runs(runs)
+            (group, over_seeds(group.rows(losses), "epoch", "loss"))
+            for group in group_runs(tables.runs[tables.runs["batch_size"] == size])
         ]
-        for size, runs in tables.runs.groupby("batch_size")
+        for size in sorted(tables.runs["batch_size"].unique())
     }
     figure, axes = _layout(list(sized))
     ylim = panels.log_limits([drawn for panel in sized.values() for drawn in panel])

@@ -18,7 +18,7 @@ from clr.files import atomic_write
 
 Look = dict[str, Any]  # keyword arguments of Axes.plot
 
-# Okabe and Ito's colors, distinguishable for color-blind readers; line styles differ for gray print.
+# Okabe and Ito's colors, distinguishable for color-blind readers; line styles for gray print.
 LOOKS: dict[str, Look] = {
     "clr": {"color": "#0072B2", "linestyle": "-"},
     "sgd": {"color": "#D55E00", "linestyle": (0, (4, 1.5))},
