@@ -7,11 +7,11 @@ import report_folder
 
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tables of tests/figure_tables.py, whose numbers are known; to be read only."""
+    """Tables of tests/figure_tables.py, whose numbers are known. Read only."""
     return figure_tables.write(tmp_path_factory.mktemp("known") / "quick")
 
 
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results with all that a report is made from; to be read only."""
+    """Results with everything that a report needs. Read only."""
     return report_folder.write(tmp_path_factory.mktemp("results") / "quick")

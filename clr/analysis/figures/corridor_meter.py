@@ -21,7 +21,7 @@ from clr.analysis.tables import Tables
 PANELS: list[tuple[str, str, dict[float, str]]] = [
     ("learning_rate", "Learning rate h", {}),
     ("kappa", "Curvature κ = E‖Hg‖ / ‖g‖³", {0.5: "round bowl"}),
-    ("turn", "Change of the gradient, h‖Hg‖ / ‖g‖", {2.0: "above: bowls diverge"}),
+    ("turn", "Gradient change, h‖Hg‖ / ‖g‖", {2.0: "bowls diverge above"}),
     ("loss", "Training loss E", {}),
     ("correction", "Implicit regularization, (h/2)‖Hg‖", {}),
     ("fall", "Decrease of the loss / h‖g‖²", {1.0: "corridor"}),
@@ -29,9 +29,8 @@ PANELS: list[tuple[str, str, dict[float, str]]] = [
 MIN_FALL = -1.0  # lower limit of the last panel: one large increase would flatten everything else
 LABEL: dict[str, Any] = {
     "ha": "left",
-    "va": "bottom",
     "fontsize": 6,
-    "zorder": 4,
+    "zorder": 1.9,  # behind the curves
     "path_effects": [withStroke(linewidth=2, foreground="white")],
 }
 
@@ -56,9 +55,9 @@ def draw(tables: Tables) -> Figure:
     title, note = _nearest_to_corridor(tables, groups)
     notes = [
         note,
-        "In a corridor κ, the change of the gradient and the implicit regularization are 0, and "
-        "the last panel is 1. All values are of the step's own batch, before the step, in float32. "
-        "For CLR without a cap the change of the gradient is κ.",
+        "In a corridor κ, the gradient change and the implicit regularization are 0, and the last "
+        "panel is 1. All values are of the step's own batch, before the step, in float32. For CLR "
+        "without a cap the gradient change is κ.",
         *_unmeasured(tables, groups),
     ]
     describe(figure, tables, title, notes)
@@ -79,7 +78,8 @@ def _draw_panel(
     panels.draw_groups(ax, points, looks, ylim)
     for value, name in known.items():
         ax.axhline(value, color=style.INK, linewidth=0.8, linestyle=(0, (1, 2)))
-        ax.text(0.02, value, name, transform=ax.get_yaxis_transform(), **LABEL)
+        side = "top" if name.endswith("above") else "bottom"
+        ax.text(0.02, value, name, va=side, transform=ax.get_yaxis_transform(), **LABEL)
 
 
 def _nearest_to_corridor(tables: Tables, groups: list[RunGroup]) -> tuple[str, str]:
@@ -92,11 +92,12 @@ def _nearest_to_corridor(tables: Tables, groups: list[RunGroup]) -> tuple[str, s
         kappa, turn = (over_seeds(rows, "step", column)["mean"] for column in ("kappa", "turn"))
         if len(kappa):
             step = kappa.idxmin()
-            smallest.append(f"{kappa.min():.2g} with {group.name} (step {step})")
-            sizes.append(f"{turn.reindex([step]).iloc[0] / 2:.2g} ‖g‖ with {group.name}")
+            smallest.append(f"{kappa.min():.2g} with {group.name}")
+            size = turn.reindex([step]).iloc[0] / 2
+            sizes.append(f"{size:.2g} ‖g‖ with {group.name} (step {step})")
     if not smallest:
-        return "Distance from a corridor, where κ = 0", "No measurement is finite for all seeds."
-    title = f"Distance from a corridor, where κ = 0. Smallest κ: {', '.join(smallest)}"
+        return "Corridor meter", "No measurement is finite for all seeds."
+    title = f"Corridor meter: smallest κ is {', '.join(smallest)}; in a corridor κ = 0"
     return title, f"At the smallest κ the implicit regularization is {', '.join(sizes)}."
 
 

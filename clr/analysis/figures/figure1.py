@@ -78,7 +78,7 @@ def draw() -> Figure:
             f"a: E = {VALLEY.c:g} · distance to the curve θ₂ = {CURVE.a:g} sin θ₁ at the bottom, "
             "where E = 0. Black: lines of steepest descent, which are normals of the curve.",
             f"b: planes of slopes {slopes}, joined at creases. A line of steepest descent (red) "
-            "is straight in each plane and refracted at the creases, as light is.",
+            "bends only at creases, as light does.",
             "White: level lines of E, equidistant in a corridor. All axes have the same scale. "
             "Formulas, no runs.",
         ],

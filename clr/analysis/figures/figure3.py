@@ -39,4 +39,4 @@ def _note(windows: dict[int, list[str]]) -> str:
     if len(windows) == 1:
         return f"Loss: each point is the mean of {next(iter(windows))} steps."
     counts = [f"{n} (batch size {', '.join(sizes)})" for n, sizes in windows.items()]
-    return f"Loss: each point is the mean of several steps, of {', '.join(counts)}."
+    return f"Loss: number of steps that each point is the mean of: {'; '.join(counts)}."
