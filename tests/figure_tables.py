@@ -131,7 +131,14 @@ _METER = ["run_id", "step", *MEASURES]
 
 def edit_runs(folder, rows, **values):
     """Change columns of the rows of runs.csv for which `rows`, a function of the table, is true."""
-    runs = pd.read_csv(folder / "runs.csv", dtype={"run_id": str})
+    text = ["run_id", "dataset", "data_label", "model", "optimizer", "status", "precision"]
+    numbers = ["learning_rate", "max_lr", "final_train_loss"]  # empty cells are missing numbers
+    runs = pd.read_csv(
+        folder / "runs.csv",
+        dtype=dict.fromkeys(text, str),
+        keep_default_na=False,
+        na_values={name: [""] for name in numbers},
+    )
     for name, value in values.items():
         runs[name] = runs[name].astype(object)
         runs.loc[rows(runs), name] = value

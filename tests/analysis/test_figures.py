@@ -179,9 +179,7 @@ def test_a_figure_that_lacks_runs_says_so_in_its_title(tmp_path):
 
 def test_a_step_without_a_loss_is_left_out(tmp_path):
     """JSON has no nan: such a loss arrives as null, and is nan in the table."""
-    edit_parquet(
-        write(tmp_path), "steps", lambda t: t.assign(loss=t["loss"].where(t["step"] != 2))
-    )
+    edit_parquet(write(tmp_path), "steps", lambda t: t.assign(loss=t["loss"].where(t["step"] != 2)))
     losses, _ = drawing(tmp_path, 2).axes
     assert line(losses, "CLR").get_xdata().tolist() == [1, 3, 4, 5, 6]
     low, _ = band(losses, "CLR")

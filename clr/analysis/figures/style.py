@@ -113,7 +113,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
     for artist in figure.findobj(lambda artist: artist.get_gid() is not None):
         artist.set_gid(None)
     paths = []
-    with warnings.catch_warnings(), rc_context({"figure.constrained_layout.use": False}):
+    with warnings.catch_warnings(), applied(), rc_context({"figure.constrained_layout.use": False}):
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         # Lay out once, because the layout engine would repeat it for each file.
         figure.draw_without_rendering()
