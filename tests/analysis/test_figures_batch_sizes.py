@@ -94,7 +94,9 @@ def assign_all_runs_to(folder, figure):
 
 def test_figure_3_refuses_fixed_rates(tmp_path):
     assign_all_runs_to(write(tmp_path), 3)
-    with pytest.raises(UserError, match=r"one optimizer that sets its own rate.*SGD, best rate 0\.1"):
+    with pytest.raises(
+        UserError, match=r"one optimizer that sets its own rate.*SGD, best rate 0\.1"
+    ):
         drawing(tmp_path, 3)
 
 

@@ -132,7 +132,9 @@ def test_the_matrix_has_scopes_with_runs_first_and_then_figures(rows):
 def test_an_unknown_verdict_is_refused(tmp_path):
     table = pd.DataFrame([{**report_folder.CLAIMS[0], "verdict": "perhaps"}])
     table.to_csv(tmp_path / "claims.csv", index=False)
-    with pytest.raises(UserError, match="claims.csv is damaged: 'perhaps' is not a valid Verdict"):
+    with pytest.raises(
+        UserError, match=r"claims\.csv is damaged: 'perhaps' is not a valid Verdict"
+    ):
         claims.read_claims(tmp_path)
 
 

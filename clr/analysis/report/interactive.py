@@ -75,7 +75,22 @@ def _panel(ax: Axes, target: str) -> Panel:
     colors = sorted({to_hex(curve.line.get_color()) for curve in curves})
     changed = {color: on_dark(color) for color in colors if on_dark(color) != color}
     plot = _plot(ax, curves)
-    return Panel(target, ax.get_title(), plot.height, json_item(plot, target), changed)  # type: ignore[arg-type]
+    item = _with_own_ids(json_item(plot, target), target, {})  # type: ignore[arg-type]
+    return Panel(target, ax.get_title(), plot.height, item, changed)
+
+
+def _with_own_ids(value: Any, prefix: str, ids: dict[str, str]) -> Any:
+    """Replace Bokeh's ids, which count up over the life of the process, in its JSON."""
+    if isinstance(value, list):
+        return [_with_own_ids(part, prefix, ids) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: ids.setdefault(part, f"{prefix}-model{len(ids)}")
+        if key in ("id", "root_id") and isinstance(part, str)
+        else _with_own_ids(part, prefix, ids)
+        for key, part in value.items()
+    }
 
 
 def _plot(ax: Axes, curves: list[PlotCurve]) -> Any:
