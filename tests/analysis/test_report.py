@@ -185,7 +185,7 @@ def test_help_says_what_the_command_reads_and_writes(run_script, tmp_path):
     assert "FOLDER/report.html" in output
 
 
-CLAIMS = ".venv/bin/python scripts/claims.py quick"
+CLAIMS = "make claims PROTOCOL=quick"
 REPRODUCE = "make reproduce PROTOCOL=quick"
 
 

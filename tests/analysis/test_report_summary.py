@@ -94,7 +94,7 @@ def test_the_command_that_reproduces_everything_is_quoted(tmp_path):
 
 @pytest.fixture(scope="module")
 def rows(reported):
-    return claims.read_claims(reported)
+    return claims.claim_rows(reported)
 
 
 def test_rows_are_grouped_by_claim_with_the_rule_and_statistic_that_they_share(rows):
@@ -129,13 +129,15 @@ def test_the_matrix_has_scopes_with_runs_first_and_then_figures(rows):
     ]
 
 
-def test_an_unknown_verdict_is_refused(tmp_path):
-    table = pd.DataFrame([{**report_folder.CLAIMS[0], "verdict": "perhaps"}])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"verdict": "perhaps"}, "has the verdict 'perhaps'"), ({"ratio": "a"}, "is not a number")],
+)
+def test_an_unknown_verdict_or_ratio_is_refused(tmp_path, change, message):
+    table = pd.DataFrame([{**report_folder.CLAIMS[0], **change}])
     table.to_csv(tmp_path / "claims.csv", index=False)
-    with pytest.raises(
-        UserError, match=r"claims\.csv is damaged: 'perhaps' is not a valid Verdict"
-    ):
-        claims.read_claims(tmp_path)
+    with pytest.raises(UserError, match=message):
+        claims.claim_rows(tmp_path)
 
 
 def test_an_infinite_loss_of_a_comparison_is_kept(tmp_path):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from clr.analysis.names import claim_name, display_name
 from clr.analysis.verdicts import Verdict
 from clr.analysis.verdicts.display import ratio_text
+from clr.analysis.verdicts.table import read_claims
 from clr.errors import UserError, first_line
 
 _COLUMNS = (
@@ -42,31 +42,32 @@ class Claim:
     rows: list[dict[str, str]]
 
 
-def read_claims(folder: Path) -> list[dict[str, str]]:
+def claim_rows(folder: Path) -> list[dict[str, str]]:
     """Rows of claims.csv with display names, and the ratio as text (`ratio_text`).
 
     Raises:
         UserError: if the table is missing or damaged, or if it has an unknown verdict.
     """
-    path = folder / "claims.csv"
-    command = f".venv/bin/python scripts/claims.py {folder}"
-    if not path.exists():
-        raise UserError(f"{path} is missing; create it with: {command}")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        lacking = [name for name in _COLUMNS if name not in table]
-        if lacking:
-            raise ValueError(f"column {lacking[0]} is missing")
-        rows: list[dict[str, str]] = table.to_dict("records")  # type: ignore[assignment]
-        for row in rows:
-            row["verdict"] = Verdict(row["verdict"])
-            row["ratio_text"] = ratio_text(row) if row["ratio"] else ""
-    except (OSError, ValueError) as error:
+    table = read_claims(folder)
+    lacking = [name for name in _COLUMNS if name not in table]
+    if lacking:
         raise UserError(
-            f"{path} is damaged: {first_line(error)}; create it again with: {command}"
+            f"{folder / 'claims.csv'} has no column {lacking[0]}; create it again with: "
+            f"make claims PROTOCOL={folder.resolve().name}"
+        )
+    return [_for_readers(folder, row) for row in table.to_dict("records")]
+
+
+def _for_readers(folder: Path, row: dict[Any, str]) -> dict[str, str]:
+    try:
+        ratio = ratio_text(row) if row["ratio"] else ""
+    except ValueError as error:
+        raise UserError(
+            f"{folder / 'claims.csv'} has a ratio that is not a number ({first_line(error)}); "
+            f"create it again with: make claims PROTOCOL={folder.resolve().name}"
         ) from None
-    names = {"claim": claim_name, "model": display_name}
-    return [{**row, **{key: name(row[key]) for key, name in names.items()}} for row in rows]
+    names = {"claim": claim_name(row["claim"]), "model": display_name(row["model"])}
+    return {**row, **names, "verdict": Verdict(row["verdict"]), "ratio_text": ratio}
 
 
 def by_claim(rows: list[dict[str, str]]) -> list[Claim]:

@@ -37,7 +37,7 @@ def build(folder: Path) -> str:
         UserError: if a table or a picture is missing or damaged.
     """
     results = tables.read_checked(folder)
-    rows = claims.read_claims(folder)
+    rows = claims.claim_rows(folder)
     counts = Counter(row["verdict"] for row in rows)
     content = {
         "counts": [(verdict, counts[verdict]) for verdict in Verdict],
