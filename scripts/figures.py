@@ -1,4 +1,8 @@
-"""Draw the paper's figures from the tables of one protocol: `python scripts/figures.py results/quick`."""
+"""Draw the figures of one protocol from its tables, as PNG, PDF and SVG.
+
+Writes FOLDER/figures and prints the files; then one line for each figure that lacks runs, with the
+command that trains them. It trains nothing itself.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,17 @@ from clr.cli import run_main
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="a protocol's results, such as results/quick")
-    arguments = parser.parse_args()
-    gc.disable()  # searching the many small parts of figures for garbage takes a fifth of the time
-    paths, lacking = draw_all(arguments.folder)
-    print(*paths, *lacking, sep="\n")
+    """Command-line entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: python scripts/figures.py results/quick",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="results of a protocol, such as results/quick")
+    folder = parser.parse_args().folder
+    gc.disable()  # garbage collection of matplotlib's many objects takes a fifth of the time
+    paths, missing = draw_all(folder)
+    print(*paths, *missing, sep="\n")
 
 
 if __name__ == "__main__":

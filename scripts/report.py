@@ -1,4 +1,7 @@
-"""Write a protocol's results as one page that opens without a network: `python scripts/report.py results/quick`."""
+"""Write the results of one protocol as FOLDER/report.html, a page that needs no network.
+
+FOLDER must contain tables, figures (scripts/figures.py) and verdicts (scripts/claims.py).
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,13 @@ from clr.cli import run_main
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="a protocol's results, such as results/quick")
+    """Command-line entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: python scripts/report.py results/quick",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="results of a protocol, such as results/quick")
     print(write(parser.parse_args().folder))
 
 

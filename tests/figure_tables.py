@@ -1,7 +1,8 @@
-"""A protocol's tables with numbers that can be worked out by hand, and what a drawing of them shows."""
+"""Tables of a protocol with numbers that can be worked out by hand, and readers of figures."""
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,138 +11,205 @@ from matplotlib.colors import to_rgb
 
 from clr.analysis import tables
 from clr.analysis.figures import draw as figures
+from clr.analysis.figures.panels import read_tag
 
 ROOT = Path(__file__).resolve().parents[1]
 
 SEEDS, EPOCHS, STEPS_PER_EPOCH = (0, 1, 2), 3, 2
-# Seeds multiply the loss by 1, 2 and 6, so their mean is 3 times that of seed 0, from 1 to 6 times
+# Seeds multiply the loss by 1, 2 and 6: the mean is 3 times the loss of seed 0, the range 1 to 6.
 FACTOR = {0: 1.0, 1: 2.0, 2: 6.0}
-HALVES = {None: 0.4, 0.01: 0.9, 0.1: 0.5, 0.3: 0.6}  # what a step leaves of the loss
+DECAY = {None: 0.4, 0.01: 0.9, 0.1: 0.5, 0.3: 0.6}  # factor of the loss per step, by rate
+DIVERGING = 1.0  # this rate diverges at step 2 + seed
 ACCURACY = {0: 0.2, 1: 0.3, 2: 0.7}
-
-
-def loss(rate, seed, step):
-    return FACTOR[seed] * HALVES[rate] ** (step - 1)
-
-
 MEASURES = ["loss", "learning_rate", "kappa", "turn", "correction", "fall"]
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of the tables."""
+
+    batch_size: int
+    rate: float | None  # None is CLR
+    seed: int
+    epochs: int
+
+    @property
+    def run_id(self):
+        """An id that looks like a number, as a hash may."""
+        return f"{self.batch_size}{0 if self.rate is None else int(self.rate * 1000)}{self.seed}"
+
+    @property
+    def diverged(self):
+        return self.rate == DIVERGING
+
+    @property
+    def steps(self):
+        return 2 + self.seed if self.diverged else self.epochs * STEPS_PER_EPOCH
+
+    def loss(self, step):
+        if self.diverged:
+            return math.inf if step == self.steps else 3.0**step
+        return FACTOR[self.seed] * DECAY[self.rate] ** (step - 1)
+
+    def step_rows(self):
+        for step in range(1, self.steps + 1):
+            rate = FACTOR[self.seed] * 0.01 * step if self.rate is None else self.rate
+            yield self.run_id, step, (step - 1) // STEPS_PER_EPOCH, self.loss(step), rate
+
+    def epoch_rows(self):
+        if not self.diverged:
+            for epoch in range(1, self.epochs + 1):
+                yield self.run_id, epoch, ACCURACY[self.seed] * epoch / self.epochs
+
+    def meter_rows(self):
+        for step in range(1, self.steps + 1, 2):
+            yield self.run_id, step, *measures(self.rate, self.seed, step)
+
+    def row(self):
+        last = [row[3] for row in self.step_rows() if row[2] == self.epochs - 1]
+        return {
+            "run_id": self.run_id,
+            "dataset": "cifar10-5k",
+            "data_label": "CIFAR-10, 5,000 images",
+            "num_train": STEPS_PER_EPOCH * self.batch_size + 7,  # 7 are dropped in each epoch
+            "model": "resnet18",
+            "optimizer": "clr" if self.rate is None else "sgd",
+            "learning_rate": self.rate,
+            "max_lr": None,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "epochs": self.epochs,
+            "status": "diverged" if self.diverged else "finished",
+            "final_train_loss": math.nan if self.diverged else np.mean(last),
+            "precision": "fp32",
+        }
+
+    def figures(self, headline):
+        """Names of the figures that need the run."""
+        names = ["6", "8", *(["2", "4", "7", "corridor_meter"] if headline else [])]
+        return names + (["3", "9", *(["5"] if headline else [])] if self.rate is None else [])
+
+
 def measures(rate, seed, step):
-    """κ is lowest at step 3, and the fall the farther from 1 the larger the rate."""
+    """What the corridor meter measured: κ is lowest at step 3, in the order of MEASURES."""
     kappa = FACTOR[seed] * (2 + abs(step - 3)) * (1 if rate is None else 10 * rate)
-    return (
-        FACTOR[seed] / step,
-        rate or 0.2,
-        kappa,
-        kappa / 2,
-        kappa / 4,
-        1 - FACTOR[seed] * (rate or 0.2),
-    )
+    fall = 1 - FACTOR[seed] * (rate or 0.2)
+    return FACTOR[seed] / step, rate or 0.2, kappa, kappa / 2, kappa / 4, fall
 
 
 def write(
     folder, batch_sizes=(64, 256), rates=(None, 0.01, 0.1, 0.3, 1.0), epochs=EPOCHS, scaled=True
 ):
-    """A protocol's tables: CLR and a sweep whose rate 1 diverges at step 2 + seed."""
-    runs, steps, done, named, meter = [], [], [], [], []
-    for batch_size in batch_sizes:
-        for rate in rates:
-            for seed in SEEDS:
-                run_id = f"{batch_size}{0 if rate is None else int(rate * 1000)}{seed}"  # looks like a number
-                diverged = rate == 1.0
-                total = 2 + seed if diverged else epochs * STEPS_PER_EPOCH
-                for step in range(1, total + 1):
-                    value = 3.0**step if diverged else loss(rate, seed, step)
-                    if diverged and step == total:
-                        value = math.inf
-                    used = FACTOR[seed] * 0.01 * step if rate is None else rate
-                    steps.append((run_id, step, (step - 1) // STEPS_PER_EPOCH, value, used))
-                if batch_size == batch_sizes[0]:
-                    meter += [
-                        (run_id, step, *measures(rate, seed, step))
-                        for step in range(1, total + 1, 2)
-                    ]
-                if not diverged:
-                    done += [
-                        (run_id, epoch, ACCURACY[seed] * epoch / epochs)
-                        for epoch in range(1, epochs + 1)
-                    ]
-                last = [row[3] for row in steps if row[0] == run_id and row[2] == epochs - 1]
-                runs.append(
-                    {
-                        "run_id": run_id,
-                        "dataset": "cifar10-5k",
-                        "data_label": "CIFAR-10, 5,000 images",
-                        "num_train": STEPS_PER_EPOCH * batch_size
-                        + 7,  # 7 are left out of each epoch
-                        "model": "resnet18",
-                        "optimizer": "clr" if rate is None else "sgd",
-                        "learning_rate": rate,
-                        "max_lr": None,
-                        "batch_size": batch_size,
-                        "seed": seed,
-                        "epochs": epochs,
-                        "status": "diverged" if diverged else "finished",
-                        "final_train_loss": math.nan if diverged else np.mean(last),
-                        "precision": "fp32",
-                    }
-                )
-                headline = batch_size == batch_sizes[0]
-                of_figures = [6, 8, *([2, 4, 7, "corridor_meter"] if headline else [])]
-                if rate is None:
-                    of_figures += [3, 9, *([5] if headline else [])]
-                named += [(number, run_id) for number in of_figures]
+    """Write a protocol's tables: CLR and a sweep of SGD; the first batch size is the headline."""
+    runs = [
+        Run(batch_size, rate, seed, epochs)
+        for batch_size in batch_sizes
+        for rate in rates
+        for seed in SEEDS
+    ]
+    headline = [run for run in runs if run.batch_size == batch_sizes[0]]
+    figure_runs = [(name, run.run_id) for run in runs for name in run.figures(run in headline)]
     folder.mkdir(parents=True, exist_ok=True)
     protocol = {"name": "quick", "title": "for a laptop", "scaled": scaled, "seeds": list(SEEDS)}
     (folder / "protocol.json").write_text(json.dumps(protocol))
-    pd.DataFrame(runs).to_csv(folder / "runs.csv", index=False)
-    columns = ["run_id", "step", "epoch", "loss", "learning_rate"]
-    pd.DataFrame(steps, columns=columns).to_parquet(folder / "steps.parquet")
-    pd.DataFrame(meter, columns=["run_id", "step", *MEASURES]).to_parquet(
-        folder / "corridor_meter.parquet"
-    )
-    pd.DataFrame(done, columns=["run_id", "epoch", "test_accuracy"]).to_parquet(
-        folder / "epochs.parquet"
-    )
-    pd.DataFrame(named, columns=["figure", "run_id"]).to_csv(
-        folder / "figure_runs.csv", index=False
-    )
+    pd.DataFrame([run.row() for run in runs]).to_csv(folder / "runs.csv", index=False)
+    named = pd.DataFrame(figure_runs, columns=["figure", "run_id"])
+    named.to_csv(folder / "figure_runs.csv", index=False)
+    for name, rows, columns in (
+        ("steps", [row for run in runs for row in run.step_rows()], _STEPS),
+        ("epochs", [row for run in runs for row in run.epoch_rows()], _EPOCHS),
+        ("corridor_meter", [row for run in headline for row in run.meter_rows()], _METER),
+    ):
+        pd.DataFrame(rows, columns=columns).to_parquet(folder / f"{name}.parquet")
     return folder
 
 
+_STEPS = ["run_id", "step", "epoch", "loss", "learning_rate"]
+_EPOCHS = ["run_id", "epoch", "test_accuracy"]
+_METER = ["run_id", "step", *MEASURES]
+
+
 def edit_runs(folder, rows, **values):
-    """Change columns of those rows of runs.csv that `rows` (of the table) is true for."""
-    runs = pd.read_csv(folder / "runs.csv", dtype={"run_id": str})
-    runs.loc[rows(runs), list(values)] = list(values.values())
+    """Change columns of the rows of runs.csv for which `rows`, a function of the table, is true."""
+    text = ["run_id", "dataset", "data_label", "model", "optimizer", "status", "precision"]
+    numbers = ["learning_rate", "max_lr", "final_train_loss"]  # empty cells are missing numbers
+    runs = pd.read_csv(
+        folder / "runs.csv",
+        dtype=dict.fromkeys(text, str),
+        keep_default_na=False,
+        na_values={name: [""] for name in numbers},
+    )
+    for name, value in values.items():
+        runs[name] = runs[name].astype(object)
+        runs.loc[rows(runs), name] = value
     runs.to_csv(folder / "runs.csv", index=False)
 
 
-def drawing(folder, number):
-    return figures.DRAW[str(number)](tables.read(folder)[str(number)])
+def edit_parquet(folder, name, edit):
+    """Replace a Parquet table of the folder by what `edit` makes of it."""
+    path = folder / f"{name}.parquet"
+    edit(pd.read_parquet(path)).to_parquet(path)
+
+
+def drawing(folder, figure):
+    """Draw a figure, as scripts/figures.py does, without writing files."""
+    with figures.style.applied():
+        return figures.DRAW[str(figure)](tables.read(folder)[str(figure)])
 
 
 def line(ax, label):
-    (found,) = [x for x in ax.lines if x.get_label() == label]
+    """The only line with a label."""
+    (found,) = [drawn for drawn in ax.lines if drawn.get_label() == label]
     return found
 
 
-def band(ax, i):
-    """The lower and upper edge of the i-th band, at each x: fill_between walks up one edge and down the other."""
-    vertices = ax.collections[i].get_paths()[0].vertices[:-1]
-    edges = pd.DataFrame(vertices, columns=["x", "y"]).groupby("x")["y"]
+def roles(ax):
+    """Roles of the panel's lines: main, other, diverged or level."""
+    return [read_tag(drawn)[0] for drawn in ax.lines]
+
+
+def band(ax, name):
+    """Lower and upper edge of a curve's band at each x."""
+    (found,) = [drawn for drawn in ax.collections if read_tag(drawn) == ("band", name)]
+    corners = pd.DataFrame(found.get_paths()[0].vertices[:-1], columns=["x", "y"])
+    edges = corners.groupby("x")["y"]
     return edges.min().to_numpy(), edges.max().to_numpy()
 
 
+def title(figure):
+    """Title of a figure."""
+    return figure.get_suptitle()
+
+
 def texts(figure):
-    """All text but that of legends, on one line."""
-    return " ".join(" ".join(t.get_text() for t in (figure._suptitle, figure._supxlabel)).split())
+    """Title and caption of a figure, on one line."""
+    return " ".join(f"{figure.get_suptitle()} {figure.get_supxlabel()}".split())
 
 
 def legend(ax):
-    return [t.get_text() for t in ax.get_legend().get_texts()]
+    """Entries of a panel's legend."""
+    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def luminance(drawn):
-    """How light a line is in grey, from 0 to 1."""
+    """Luminance of a line in gray print, from 0 to 1."""
     return float(np.dot(to_rgb(drawn.get_color()), (0.299, 0.587, 0.114)))
+
+
+def assert_curve(ax, label, name, x, first):
+    """Check a main curve over `x`: `first` is the value of seed 0; see FACTOR for the others."""
+    drawn, (low, high) = line(ax, label), band(ax, name)
+    assert np.allclose(drawn.get_xdata(), x)
+    assert np.allclose(drawn.get_ydata(), 3 * np.asarray(first))
+    assert np.allclose(low, first)
+    assert np.allclose(high, 6 * np.asarray(first))
+
+
+def assert_accuracy(ax, label, name):
+    """Check a curve of the test accuracy in percent, which ends at ACCURACY."""
+    drawn, (low, high) = line(ax, label), band(ax, name)
+    share = np.array([1, 2, 3]) / EPOCHS
+    assert np.array_equal(drawn.get_xdata(), [1, 2, 3])
+    assert np.allclose(drawn.get_ydata(), 40 * share)
+    assert np.allclose(low, 20 * share)
+    assert np.allclose(high, 70 * share)

@@ -1,175 +1,142 @@
-"""What the figures read, `results/PROTOCOL/`, and how many runs become one curve."""
+"""Tables of one protocol under `results/PROTOCOL/`: checked, and split by figure."""
 
 from __future__ import annotations
 
-import json
 import math
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
-from clr.analysis.baseline import BestRate, best_fixed_rate, diverged
-from clr.analysis.names import display_name
+from clr.analysis.baseline import diverged
 from clr.errors import UserError
+from clr.runs.status import RunStatus
+from clr.runs.tables import Results, read_results
 
-# More points than that across a panel of three inches and the noise of single batches hides dashes and trend.
-FINEST, POINTS = 60, 50
+_PROTOCOL = ("name", "title", "scaled")
+_RUN_TEXT = ("run_id", "dataset", "data_label", "model", "optimizer", "precision", "status")
+_RUN_WHOLE = ("num_train", "batch_size", "seed", "epochs")
+_RUN_REAL = ("learning_rate", "max_lr", "final_train_loss")
+_STEP = ("step", "epoch", "loss", "learning_rate")
+_EPOCH = ("epoch", "test_accuracy")
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one figure: `runs` holds only its runs, and so do `steps`, `epochs` and `meter`."""
+    """Tables of one figure; each contains only rows of the figure's runs."""
 
     protocol: dict[str, Any]
-    runs: pd.DataFrame
+    runs: pd.DataFrame  # in addition to runs.csv, a column `diverged`
     steps: pd.DataFrame
     epochs: pd.DataFrame
-    meter: pd.DataFrame  # of those runs that were measured
-    named: int  # runs that the figure should show; those that runs.csv lacks are still to be made
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """The runs, one a seed, that are drawn as one line."""
-
-    optimizer: str
-    name: str  # what the legend calls it
-    runs: pd.DataFrame
-    rate: float | None  # the fixed rate, None where the optimizer sets its own
-    best: BestRate | None  # set on the curve of the best fixed rate alone
+    corridor_meter: pd.DataFrame  # only of the runs that were measured
+    planned: int  # number of runs that the figure needs; runs.csv may lack some of them
 
     @property
-    def main(self) -> bool:
-        """Drawn in colour: an optimizer that sets its own rate, or the best fixed rate."""
-        return self.rate is None or self.best is not None
-
-    @property
-    def diverged(self) -> bool:
-        return bool(diverged(self.runs).any())
-
-    @property
-    def label(self) -> str:
-        if self.best is not None:
-            return f"{self.name}, best rate {self.rate:g}" + (
-                "" if self.best.interior else "\n(edge of the sweep)"
-            )
-        return f"{self.name} (diverged)" if self.diverged else self.name
-
-    def of(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The rows of `table` that belong to these runs."""
-        return table[table["run_id"].isin(self.runs["run_id"])]
+    def missing(self) -> int:
+        """Number of runs that the figure needs and runs.csv lacks."""
+        return self.planned - len(self.runs)
 
 
 def read(folder: Path) -> dict[str, Tables]:
-    """The tables of each figure that figure_runs.csv names, also of those whose runs are all still to be made."""
-    remedy = f"make it with: make reproduce PROTOCOL={folder.resolve().name}"
-    for name in ("protocol.json", "runs.csv", "steps.parquet", "epochs.parquet", "figure_runs.csv"):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name} is missing; {remedy}")
-    protocol = json.loads((folder / "protocol.json").read_text())
-    # Ids are hashes: one that happens to look like a number must stay a string.
-    runs = pd.read_csv(folder / "runs.csv", dtype={"run_id": str})
-    if "max_lr" not in runs:
-        runs["max_lr"] = np.nan  # tables from before there were caps
-    named = pd.read_csv(folder / "figure_runs.csv", dtype=str)
-    steps = pd.read_parquet(
-        folder / "steps.parquet", columns=["run_id", "step", "epoch", "loss", "learning_rate"]
-    )
-    epochs = pd.read_parquet(
-        folder / "epochs.parquet", columns=["run_id", "epoch", "test_accuracy"]
-    )
-    meter = pd.DataFrame({"run_id": []}, dtype=str)  # tables from before there was one have none
-    if (folder / "corridor_meter.parquet").is_file():
-        meter = pd.read_parquet(folder / "corridor_meter.parquet")
-    finished = runs.loc[runs["status"] == "finished", "run_id"]
-    for name, table in (("steps.parquet", steps), ("epochs.parquet", epochs)):
-        lacking = finished[~finished.isin(table["run_id"])]
-        if len(lacking):
-            raise UserError(
-                f"{folder / name} lacks finished run {lacking.iloc[0]} of runs.csv; {remedy}"
-            )
-    if named.empty:
-        raise UserError(f"{folder / 'figure_runs.csv'} names no figure; {remedy}")
+    """Read the tables of every figure that figure_runs.csv names, including figures without runs.
 
-    figures = {}
-    for name in sorted(named["figure"].unique()):
-        ids = named.loc[named["figure"] == name, "run_id"]
-        drawn = runs[runs["run_id"].isin(ids)]
-        if (
-            name == "corridor_meter"
-        ):  # what an optimizer that sets its own rate did without the meter is to be made again
-            own = drawn["learning_rate"].isna()
-            measured = drawn["run_id"].isin(meter["run_id"])
-            drawn = drawn[~own | measured] if measured.any() else drawn[:0]
-        figures[name] = Tables(
-            protocol,
-            drawn,
-            steps[steps["run_id"].isin(ids)],
-            epochs[epochs["run_id"].isin(ids)],
-            meter[meter["run_id"].isin(ids)],
-            named=ids.nunique(),
+    Args:
+        folder: results of one protocol, such as results/quick.
+
+    Raises:
+        UserError: if the folder or a table is missing, damaged or incomplete; the message names
+            the command that creates it.
+    """
+    return by_figure(read_checked(folder))
+
+
+def read_checked(folder: Path) -> Results:
+    """Read and check the tables of one protocol; UserError as in `read`."""
+    if not folder.is_dir():
+        problem = "is not a folder" if folder.exists() else "does not exist"
+        raise UserError(
+            f"{folder} {problem}; pass a folder with results, such as results/quick, which "
+            "make reproduce creates"
         )
+    results = read_results(folder)
+    lacking = [key for key in _PROTOCOL if key not in results.protocol]
+    if lacking:
+        raise _damaged(folder, "protocol.json", f"has no {lacking[0]}")
+    _check_columns(folder, "runs.csv", results.runs, _RUN_TEXT, (*_RUN_WHOLE, *_RUN_REAL))
+    for column in _RUN_WHOLE:
+        if results.runs[column].isna().any():
+            raise _damaged(folder, "runs.csv", f"has a run without {column}")
+    _check_unique(folder, "runs.csv", results.runs, ["run_id"])
+    _check_columns(folder, "figure_runs.csv", results.figure_runs, ("figure", "run_id"), ())
+    if results.figure_runs.empty:
+        raise _damaged(folder, "figure_runs.csv", "names no figure")
+    _check_columns(folder, "steps.parquet", results.steps, ("run_id",), _STEP)
+    _check_unique(folder, "steps.parquet", results.steps, ["run_id", "step"])
+    _check_columns(folder, "epochs.parquet", results.epochs, ("run_id",), _EPOCH)
+    _check_unique(folder, "epochs.parquet", results.epochs, ["run_id", "epoch"])
+    meter = results.corridor_meter
+    numbers = [name for name in meter.columns if name != "run_id"]
+    _check_columns(folder, "corridor_meter.parquet", meter, ("run_id",), ("step", *numbers))
+    _check_unique(folder, "corridor_meter.parquet", meter, ["run_id", "step"])
+    finished = results.runs.loc[results.runs["status"] == RunStatus.FINISHED, "run_id"]
+    for name, table in (("steps.parquet", results.steps), ("epochs.parquet", results.epochs)):
+        absent = finished[~finished.isin(table["run_id"])]
+        if len(absent):
+            problem = f"lacks the finished run {absent.iloc[0]} of runs.csv"
+            raise _damaged(folder, name, problem)
+    return results
+
+
+def by_figure(results: Results) -> dict[str, Tables]:
+    """Tables of each figure that figure_runs.csv names."""
+    # In a table without rows, columns of numbers have no numeric type.
+    runs = results.runs.astype(dict.fromkeys(_RUN_REAL, float))
+    runs["diverged"] = diverged(runs)
+    # An infinite cap caps nothing.
+    runs["max_lr"] = runs["max_lr"].replace(math.inf, np.nan)
+    tables = (runs, results.steps, results.epochs, results.corridor_meter)
+    figures = {}
+    for figure, rows in results.figure_runs.groupby("figure"):
+        ids = set(rows["run_id"])
+        own, steps, epochs, meter = (table[table["run_id"].isin(ids)] for table in tables)
+        figures[str(figure)] = Tables(results.protocol, own, steps, epochs, meter, len(ids))
     return figures
 
 
-def make_missing(folder: Path) -> str:
-    """The command that makes the runs that the tables lack, and keeps those that they have."""
-    return f"make reproduce PROTOCOL={folder.resolve().name} ARGS=import_results=true"
+def reproduce_command(folder: Path) -> str:
+    """Command that trains a protocol's runs and writes its tables."""
+    return f"make reproduce PROTOCOL={shlex.quote(folder.resolve().name)}"
 
 
-def curves(runs: pd.DataFrame) -> list[Curve]:
-    """The curves of one panel, those in colour last, so that they are drawn on top; CLR is the very last."""
-    one_sweep = len(runs[["dataset", "model", "batch_size"]].drop_duplicates()) == 1
-    if not one_sweep or runs.duplicated(["optimizer", "learning_rate", "seed"]).any():
-        raise ValueError(
-            "a panel shows one data set, model and batch size: one run for each seed of a rate"
-        )
-    found = []
-    for optimizer, own in runs.groupby("optimizer"):
-        names = (str(optimizer), display_name(optimizer))
-        adaptive, fixed = own[own["learning_rate"].isna()], own[own["learning_rate"].notna()]
-        if len(adaptive):
-            found.append(Curve(*names, adaptive, rate=None, best=None))
-        if len(fixed):
-            best = best_fixed_rate(fixed)
-            for rate in sorted(fixed["learning_rate"].unique()):
-                seeds = fixed[fixed["learning_rate"] == rate]
-                is_best = best is not None and rate == best.learning_rate
-                found.append(Curve(*names, seeds, rate=float(rate), best=best if is_best else None))
-    return sorted(found, key=lambda c: (c.main, c.optimizer == "clr"))
+def complete_command(folder: Path) -> str:
+    """Command that trains the runs that the tables lack and keeps those that they contain."""
+    return f"{reproduce_command(folder)} ARGS=import_results=true"
 
 
-def over_seeds(table: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """Mean, low and high over the runs at each `x` that all of them reach with a finite value."""
-    wide = table.pivot(index=x, columns="run_id", values=y)
-    wide = wide.replace([np.inf, -np.inf], np.nan).dropna()
-    return pd.DataFrame(
-        {"mean": wide.mean(axis=1), "low": wide.min(axis=1), "high": wide.max(axis=1)}
-    )
+def _damaged(folder: Path, name: str, problem: str) -> UserError:
+    command = reproduce_command(folder)
+    return UserError(f"{folder / name} {problem}; create it again with: {command}")
 
 
-def window(steps: pd.DataFrame) -> int:
-    """How many steps become one point: all of them are shown in a short run, at most POINTS of a long one."""
-    longest = int(steps["step"].max())
-    return 1 if longest <= FINEST else math.ceil(longest / POINTS)
+def _check_columns(
+    folder: Path, name: str, table: pd.DataFrame, text: Iterable[str], numbers: Iterable[str]
+) -> None:
+    for column in (*text, *numbers):
+        if column not in table:
+            raise _damaged(folder, name, f"has no column {column}")
+    for column in numbers:
+        if len(table) and not is_numeric_dtype(table[column]):
+            raise _damaged(folder, name, f"has text in the column {column}, which holds numbers")
 
 
-def in_windows(steps: pd.DataFrame, y: str, size: int, how: str) -> pd.DataFrame:
-    """The `how` (mean or median) of `y` over each `size` steps of each run, at the mean number of those steps."""
-    finite = steps[np.isfinite(steps[y])]
-    number = (finite["step"] - 1) // size
-    centre = finite.groupby(number)["step"].mean()
-    points = finite.groupby(["run_id", number.rename("window")])[y].agg(how).reset_index()
-    return points.assign(step=points["window"].map(centre))
-
-
-def by_epoch(steps: pd.DataFrame) -> pd.DataFrame:
-    """The mean loss over the steps of each epoch, in the epoch where a run diverged over those before it did."""
-    finite = steps[np.isfinite(steps["loss"])]
-    points = finite.groupby(["run_id", "epoch"])["loss"].mean().reset_index()
-    return points.assign(
-        epoch=points["epoch"] + 1
-    )  # the number of finished epochs, as in epochs.parquet
+def _check_unique(folder: Path, name: str, table: pd.DataFrame, key: list[str]) -> None:
+    repeated = table[table.duplicated(key)]
+    if len(repeated):
+        values = ", ".join(f"{column} {repeated[column].iloc[0]}" for column in key)
+        raise _damaged(folder, name, f"has two rows for {values}")

@@ -1,4 +1,4 @@
-"""A headless Chromium with a page opened in it, and what it shows."""
+"""Headless Chromium with an open page, and queries of what it shows."""
 
 import io
 import json
@@ -23,7 +23,7 @@ FLAGS = (
     "--disable-dev-shm-usage",
 )
 
-# Bokeh's tooltips are within shadow trees, which querySelector does not enter.
+# Bokeh's tooltips are in shadow trees, which querySelector does not search.
 TOOLTIPS = """
 const found = [];
 function look(root) {
@@ -35,7 +35,7 @@ function look(root) {
 look(document);
 return found;
 """
-# The least contrast (WCAG 2) of any text with what lies behind it, and that text.
+# Lowest contrast (WCAG 2) of any text with its background, and that text.
 CONTRAST = """
 const channels = (color) => color.match(/[\\d.]+/g).map(Number);
 const light = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
@@ -51,9 +51,11 @@ const behind = (e) => {
 };
 let worst = [99, ""];
 for (const e of document.body.querySelectorAll("*")) {
-  const own = [...e.childNodes].filter((n) => n.nodeType === 3 && n.data.trim()).map((n) => n.data.trim()).join(" ");
+  const texts = [...e.childNodes].filter((n) => n.nodeType === 3 && n.data.trim());
+  const own = texts.map((n) => n.data.trim()).join(" ");
   if (!own || !e.getClientRects().length) continue;
-  const [a, b] = [light(channels(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
+  const ink = light(channels(getComputedStyle(e).color));
+  const [a, b] = [ink, light(behind(e))].sort((x, y) => y - x);
   const contrast = (a + 0.05) / (b + 0.05);
   if (contrast < worst[0]) worst = [contrast, own.slice(0, 60)];
 }
@@ -61,7 +63,7 @@ return worst;
 """
 
 
-# The view of the plot in the element whose id is the first argument.
+# View of the plot in the element whose id is the first argument.
 PLOT = "const view = [...Bokeh.index].find((v) => v.el.parentElement?.id === arguments[0]);"
 
 
@@ -80,7 +82,7 @@ class Browser:
         self.cdp("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.resize(width, height)
         self.scheme("dark" if dark else "light")
-        self.requested(), self.errors()  # those of what was open before
+        self.requested(), self.errors()  # discards those of the previous page
         self.driver.get(page.resolve().as_uri())
         if scripts:
             self.wait(
@@ -106,8 +108,8 @@ class Browser:
 
     def point_at(self, panel, x, y):
         """Move the pointer over a panel, to fractions of the width and height of its frame."""
-        element, *at = self._at(panel, x, y)
-        ActionChains(self.driver).move_to_element_with_offset(element, *at).perform()
+        element, *offset = self._at(panel, x, y)
+        ActionChains(self.driver).move_to_element_with_offset(element, *offset).perform()
 
     def zoom(self, panel):
         """Drag a box over the middle of a panel."""
@@ -133,10 +135,11 @@ class Browser:
         element = self.show(panel)
         left, top, width, height = self.js(
             PLOT
-            + "const { left, top, width, height } = view.frame.bbox; return [left, top, width, height];",
+            + "const { left, top, width, height } = view.frame.bbox;"
+            + "return [left, top, width, height];",
             panel,
         )
-        size = element.size  # Selenium's offsets are from the middle
+        size = element.size  # Selenium measures offsets from the center
         return (
             element,
             round(left + x * width - size["width"] / 2),
@@ -150,14 +153,14 @@ class Browser:
         )
 
     def visible(self, panel, curve):
-        """Whether what is drawn of a curve is visible."""
-        of = "return view.model.renderers.filter((r) => r.name === arguments[1]).map((r) => r.visible);"
-        return self.js(PLOT + of, panel, curve)
+        """Whether each part of a curve is visible."""
+        own = "const own = view.model.renderers.filter((r) => r.name === arguments[1]);"
+        return self.js(f"{PLOT}{own}return own.map((r) => r.visible);", panel, curve)
 
     def color(self, panel, curve):
-        """The colour of a curve's line."""
-        of = "return view.model.renderers.find((r) => r.name === arguments[1]).glyph.line_color.value;"
-        return self.js(PLOT + of, panel, curve)
+        """Color of a curve's line."""
+        own = "const own = view.model.renderers.find((r) => r.name === arguments[1]);"
+        return self.js(f"{PLOT}{own}return own.glyph.line_color.value;", panel, curve)
 
     def click_legend(self, panel, name):
         find = """
@@ -169,19 +172,19 @@ class Browser:
         self.js(find, panel, name).click()
 
     def picture(self, panel):
-        """What an element looks like, in grey."""
+        """Grayscale screenshot of an element."""
         return Image.open(io.BytesIO(self.show(panel).screenshot_as_png)).convert("L")
 
     def pictures(self, within):
-        """Whether each static picture of these figures is seen."""
-        seen = "[...document.querySelectorAll(arguments[0] + ' .static')].map((e) => e.getClientRects().length > 0)"
-        return self.js(f"return {seen}", within)
+        """Whether each static picture of these figures is visible."""
+        static = "const all = [...document.querySelectorAll(arguments[0] + ' .static')];"
+        return self.js(f"{static}return all.map((e) => e.getClientRects().length > 0)", within)
 
     def errors(self):
         return [entry for entry in self.driver.get_log("browser") if entry["level"] != "INFO"]
 
     def requested(self):
-        """The addresses that were asked for since the page was opened."""
+        """Addresses requested since the page was opened."""
         messages = [
             json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
         ]
@@ -207,7 +210,7 @@ def browser():
         for flag in (*FLAGS, f"--user-data-dir={profile}"):
             options.add_argument(flag)
         driver = Chrome(options, Service(DRIVER))
-        driver.get("about:blank")  # and not the page of a new tab, which goes on loading
+        driver.get("about:blank")  # instead of a new tab, whose page keeps loading
         try:
             yield Browser(driver)
         finally:

@@ -1,67 +1,122 @@
-"""The meter's figure: what was measured, in numbers worked out by hand, and what it says where measures are missing."""
+"""The corridor meter's figure: measured numbers worked out by hand, and missing measurements."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from figure_tables import MEASURES, band, drawing, legend, line, measures, texts, write
+from figure_tables import (
+    MEASURES,
+    band,
+    drawing,
+    edit_parquet,
+    edit_runs,
+    legend,
+    line,
+    measures,
+    roles,
+    texts,
+    title,
+    write,
+)
 
-from clr.analysis import tables
+STEPS = [1, 3, 5]
+COLUMNS = ("learning_rate", "kappa", "turn", "loss", "correction", "fall")
 
 
-def test_the_meters_figure_shows_what_was_measured_of_clr_and_of_the_best_rate(tmp_path):
-    figure = drawing(write(tmp_path), "corridor_meter")
-    steps = [1, 3, 5]
-    for ax, column in zip(
-        figure.axes, ("learning_rate", "kappa", "turn", "loss", "correction", "fall"), strict=True
-    ):
+@pytest.fixture(scope="module")
+def figure(tables):
+    return drawing(tables, "corridor_meter")
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "rate"), [("CLR", "CLR", None), ("SGD, best rate 0.1", "SGD 0.1", 0.1)]
+)
+def test_each_panel_shows_mean_and_range_of_a_measured_quantity(figure, label, name, rate):
+    for ax, column in zip(figure.axes, COLUMNS, strict=True):
         i = MEASURES.index(column)
-        for label, rate, k in (("CLR", None, 1), ("SGD, best rate 0.1", 0.1, 0)):
-            drawn = line(ax, label)
-            seeds = np.array(
-                [[measures(rate, seed, step)[i] for step in steps] for seed in (0, 1, 2)]
-            )
-            assert drawn.get_xdata().tolist() == steps and drawn.get_ydata() == pytest.approx(
-                seeds.mean(axis=0)
-            )
-            low, high = band(ax, k)
-            assert low == pytest.approx(seeds.min(axis=0)) and high == pytest.approx(
-                seeds.max(axis=0)
-            )
-        assert ax.get_yscale() == ("linear" if column == "fall" else "log")
-        assert not [drawn for drawn in ax.lines if drawn.get_label().startswith("_other")]
-    # 3 is the seeds' mean factor, κ has 2 at step 3; half the turn is a quarter of it
-    title = "Corridors have κ = 0. The nearest to one: CLR at step 3 (6), SGD at step 3 (6)"
-    assert figure._suptitle.get_text() == title
-    assert "the implicit regularisation is 1.5 ‖g‖ with CLR, 1.5 ‖g‖ with SGD." in texts(figure)
+        seeds = np.array([[measures(rate, seed, step)[i] for step in STEPS] for seed in (0, 1, 2)])
+        low, high = band(ax, name)
+        assert line(ax, label).get_xdata().tolist() == STEPS
+        assert line(ax, label).get_ydata() == pytest.approx(seeds.mean(axis=0)), column
+        assert low == pytest.approx(seeds.min(axis=0)), column
+        assert high == pytest.approx(seeds.max(axis=0)), column
+
+
+def test_only_clr_and_the_best_rate_are_shown(figure):
     assert legend(figure.axes[0]) == ["CLR", "SGD, best rate 0.1"]
+    for ax in figure.axes:
+        assert "other" not in roles(ax)
 
 
-def test_a_meter_of_runs_that_blew_up_at_once_is_an_empty_picture(tmp_path):
-    meter = pd.read_parquet(write(tmp_path) / "corridor_meter.parquet")
-    meter.assign(kappa=np.nan, turn=np.nan, fall=np.nan).to_parquet(
-        tmp_path / "corridor_meter.parquet"
-    )
-    assert "Nothing was measured" in texts(drawing(tmp_path, "corridor_meter"))
+def test_only_the_decrease_of_the_loss_has_a_linear_axis(figure):
+    scales = {column: ax.get_yscale() for ax, column in zip(figure.axes, COLUMNS, strict=True)}
+    assert {column for column, scale in scales.items() if scale == "linear"} == {"fall"}
 
 
-def test_runs_that_were_made_without_the_meter_are_missing_in_its_figure(tmp_path):
-    """But for those of the fixed rates that are not the best; the best is measured last."""
-    meter = pd.read_parquet(write(tmp_path) / "corridor_meter.parquet")
-    meter[meter["run_id"] != "6400"].to_parquet(
-        tmp_path / "corridor_meter.parquet"
-    )  # CLR's first seed
-    figure = drawing(tmp_path, "corridor_meter")
-    assert "(partial: 1 of 15 runs missing)" in figure._suptitle.get_text()
-    assert line(figure.axes[3], "CLR").get_ydata()[0] == 4  # the loss of seeds 1 and 2
-    runs = pd.read_csv(tmp_path / "runs.csv", dtype={"run_id": str})
-    meter[meter["run_id"].isin(runs.loc[runs["learning_rate"].isna(), "run_id"])].to_parquet(
-        tmp_path / "corridor_meter.parquet"
+def test_the_title_has_the_smallest_curvature_of_each_curve(figure):
+    # The mean factor of the seeds is 3, and κ is 2 at step 3; half the turn is a quarter of κ.
+    expected = "Corridor meter: smallest κ is 6 with CLR, 6 with SGD; in a corridor κ = 0"
+    assert title(figure) == expected
+    note = "the implicit regularization is 1.5 ‖g‖ with CLR (step 3), 1.5 ‖g‖ with SGD (step 3)."
+    assert note in texts(figure)
+
+
+def test_measurements_that_are_not_finite_leave_an_empty_figure(tmp_path):
+    edit_parquet(
+        write(tmp_path),
+        "corridor_meter",
+        lambda meter: meter.assign(kappa=np.nan, turn=np.nan, fall=np.nan),
     )
-    figure = drawing(tmp_path, "corridor_meter")
-    assert "Not measured yet: SGD, best rate 0.1." in texts(figure) and "partial" not in texts(
-        figure
-    )
-    (tmp_path / "corridor_meter.parquet").unlink()  # as in tables from before there was one
-    assert tables.read(tmp_path)["corridor_meter"].runs.empty and "partial" not in texts(
-        drawing(tmp_path, 2)
-    )
+    drawn = drawing(tmp_path, "corridor_meter")
+    assert title(drawn) == "Corridor meter"
+    assert "No measurement is finite for all seeds." in texts(drawn)
+
+
+def without(meter, ids):
+    return meter[~meter["run_id"].isin(ids)]
+
+
+def test_a_run_without_measurements_is_left_out_and_named(tmp_path):
+    edit_parquet(write(tmp_path), "corridor_meter", lambda meter: without(meter, ["6400"]))
+    drawn = drawing(tmp_path, "corridor_meter")
+    assert line(drawn.axes[3], "CLR").get_ydata()[0] == 4  # the loss of seeds 1 and 2
+    assert "Not measured, therefore not shown: CLR with seed 0." in texts(drawn)
+    assert "partial" not in title(drawn)
+
+
+def test_a_curve_without_measurements_is_left_out_and_named(tmp_path):
+    best = [f"64100{seed}" for seed in (0, 1, 2)]
+    edit_parquet(write(tmp_path), "corridor_meter", lambda meter: without(meter, best))
+    drawn = drawing(tmp_path, "corridor_meter")
+    assert legend(drawn.axes[0]) == ["CLR"]
+    assert "Not measured, therefore not shown: SGD at rate 0.1." in texts(drawn)
+
+
+def test_the_best_rate_is_picked_among_all_rates_although_only_it_was_measured(tmp_path):
+    measured = [f"64{rate}{seed}" for rate in (0, 100) for seed in (0, 1, 2)]
+
+    def only_these(meter):
+        return meter[meter["run_id"].isin(measured)]
+
+    edit_parquet(write(tmp_path), "corridor_meter", only_these)
+    drawn = drawing(tmp_path, "corridor_meter")
+    assert legend(drawn.axes[0]) == ["CLR", "SGD, best rate 0.1"]
+    assert "Not measured" not in texts(drawn)
+
+
+def test_results_without_measurements_give_an_empty_figure_that_says_so(tmp_path):
+    (write(tmp_path) / "corridor_meter.parquet").unlink()
+    drawn = drawing(tmp_path, "corridor_meter")
+    assert "Not measured, therefore not shown: SGD at rate 0.1; CLR." in texts(drawn)
+    assert "Not measured" not in texts(drawing(tmp_path, 2))
+
+
+def test_a_missing_run_is_counted_in_the_title(tmp_path):
+    path = write(tmp_path) / "runs.csv"
+    pd.read_csv(path).drop(0).to_csv(path, index=False)
+    assert title(drawing(tmp_path, "corridor_meter")).endswith("(partial: 1 of 15 runs missing)")
+
+
+def test_a_diverged_run_of_the_best_rate_makes_another_rate_the_best(tmp_path):
+    edit_runs(write(tmp_path), lambda runs: runs["run_id"] == "641000", status="diverged")
+    drawn = drawing(tmp_path, "corridor_meter")
+    assert legend(drawn.axes[0]) == ["CLR", "SGD, best rate 0.3"]

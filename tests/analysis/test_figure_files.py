@@ -1,14 +1,16 @@
-"""Which pictures a folder of results gets: those that are committed, and a line for each that lacks runs."""
+"""Picture files of a folder of results: the committed ones, and a line for each missing figure."""
 
 import shutil
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from figure_tables import ROOT, write
+from figure_tables import ROOT, drawing, write
 from PIL import Image, ImageChops
 
+from clr.analysis import tables as results_tables
 from clr.analysis.figures import draw as figures
+from clr.analysis.figures.availability import missing_lines, owners_of_absent
 
 FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("*/runs.csv"))
 
@@ -22,69 +24,87 @@ def test_the_committed_pictures_are_those_of_the_committed_tables(folder, tmp_pa
     for path in drawn:
         committed = folder / "figures" / path.name
         if path.suffix == ".svg":
-            ids = [part.get("id") for part in ElementTree.parse(path).iter() if part.get("id")]
-            assert len(ids) == len(set(ids)), path.name
             assert path.read_bytes() == committed.read_bytes(), path.name
-        if path.suffix == ".png":  # the pixels, for another zlib packs them into other bytes
-            with Image.open(path) as made, Image.open(committed) as kept:
-                assert made.size == kept.size, path.name
-                assert (
-                    ImageChops.difference(made.convert("RGB"), kept.convert("RGB")).getbbox()
-                    is None
-                ), path.name
+        if path.suffix == ".png":
+            # Compare pixels, because another version of zlib compresses them into other bytes.
+            with Image.open(path) as new, Image.open(committed) as kept:
+                assert new.size == kept.size, path.name
+                difference = ImageChops.difference(new.convert("RGB"), kept.convert("RGB"))
+                assert difference.getbbox() is None, path.name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*/figures/*.svg")), ids=str)
+def test_ids_in_a_committed_svg_are_unique(path):
+    ids = [part.get("id") for part in ElementTree.parse(path).iter() if part.get("id")]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_png_contains_title_and_caption_as_text(tables, tmp_path):
+    png, *_ = figures.style.save(drawing(tables, 2), tmp_path / "two")
+    with Image.open(png) as picture:
+        assert picture.text["Title"] == "CLR compared with the best fixed learning rate"
+        facts, notes = picture.text["Description"].split("\n")
+    assert facts.startswith("CIFAR-10, 5,000 images · ResNet-18")
+    assert notes.endswith("×: the first seed of this curve diverged here.")
 
 
 def without(folder, query="seed < 0", figures=None):
-    """A protocol's tables without the runs that `query` finds; figure_runs.csv names only those `figures`, if given."""
+    """Tables without the runs that match `query`, and only of `figures` if given."""
     runs = pd.read_csv(write(folder) / "runs.csv", dtype={"run_id": str})
     runs.drop(runs.query(query).index).to_csv(folder / "runs.csv", index=False)
     named = pd.read_csv(folder / "figure_runs.csv", dtype=str)
-    named[named["figure"].isin(figures or named["figure"])].to_csv(
-        folder / "figure_runs.csv", index=False
-    )
+    named = named[named["figure"].isin(figures or named["figure"])]
+    named.to_csv(folder / "figure_runs.csv", index=False)
     return folder
 
 
 def lines(folder):
-    return figures.missing.lines(folder, figures.tables.read(folder))
+    return missing_lines(folder, results_tables.read(folder))
 
 
 CLR_AT_64 = "batch_size == 64 and optimizer == 'clr'"
-MAKE = "make reproduce PROTOCOL={} ARGS=import_results=true"
+COMPLETE = "make reproduce PROTOCOL={} ARGS=import_results=true"
 
 
-def test_a_figure_that_lacks_runs_names_the_command_that_makes_them(tmp_path):
+def test_complete_results_have_no_missing_lines(tmp_path):
     assert lines(write(tmp_path / "gpu")) == []
-    names = [*(f"Figure {number}" for number in range(2, 10)), "The figure corridor_meter"]
-    of = [15, 6, 15, 3, 30, 15, 30, 6, 15]
+
+
+def test_a_figure_that_lacks_runs_names_the_command_that_trains_them(tmp_path):
+    names = [*(f"Figure {number}" for number in range(2, 10)), "Corridor meter"]
+    planned = [15, 6, 15, 3, 30, 15, 30, 6, 15]
     assert lines(without(tmp_path / "gpu", CLR_AT_64)) == [
-        f"{name} lacks 3 of its {all_runs} runs; make them with: {MAKE.format('gpu')}"
-        for name, all_runs in zip(names, of, strict=True)
+        f"{name} lacks 3 of its {runs} runs; train them with: {COMPLETE.format('gpu')}"
+        for name, runs in zip(names, planned, strict=True)
     ]
 
 
-def test_a_figure_without_any_run_is_not_drawn_and_holds_up_no_other(tmp_path):
+def test_a_figure_without_runs_is_skipped_and_the_others_are_drawn(tmp_path):
     folder = without(tmp_path / "gpu", CLR_AT_64, figures=["5", "9"])
-    drawn, lacking = figures.draw_all(folder)
-    assert {path.stem for path in drawn} == {
-        "figure1",
-        "figure1_paths",
-        "figure9",
-    }  # Figure 1 needs no runs
-    assert lacking == lines(folder) and len(lacking) == 9
+    drawn, missing = figures.draw_all(folder)
+    assert {path.stem for path in drawn} == {"figure1", "figure1_paths", "figure9"}
+    assert missing == lines(folder)
+    assert len(missing) == 9
+
+
+def test_a_figure_of_the_protocol_without_runs_names_the_command_that_trains_them(tmp_path):
+    names = ["2", "3", "4", "5", "6", "9", "corridor_meter"]
+    folder = without(tmp_path / "cpu", figures=names)
+    assert lines(folder)[0] == (
+        f"Figure 7 has no runs in {folder}; train them with: {COMPLETE.format('cpu')}"
+    )
+    folder = without(tmp_path / "quick", figures=["2"])
+    meter = f"Corridor meter has no runs in {folder}; train them with: {COMPLETE.format('quick')}"
+    assert meter in lines(folder)
 
 
 def test_a_figure_of_another_protocol_names_that_protocol(tmp_path):
-    folder = without(tmp_path / "cpu", figures=["2", "3", "4", "5", "6", "9", "corridor_meter"])
-    assert lines(folder) == [
-        f"Figure 7 has no runs in {folder}; make them with: {MAKE.format('cpu')}",
-        "Figure 8 is not in protocol cpu; make it with: make reproduce PROTOCOL=gpu",
-    ]
-    quick = without(tmp_path / "quick", figures=["2"])
-    assert "Figure 3 is not in protocol quick; make it with: make reproduce PROTOCOL=cpu" in lines(
-        quick
-    )
-    assert (
-        f"The figure meter has no runs in {quick}; make them with: {MAKE.format('quick')}"
-        in lines(quick)
-    )
+    line = "Figure 8 is not part of the protocol quick; create it with: make reproduce PROTOCOL="
+    assert f"{line}gpu" in lines(without(tmp_path / "quick", figures=["2"]))
+
+
+def test_absent_figures_are_grouped_by_the_protocols_that_have_them():
+    present = ["2", "6", "9", "corridor_meter"]
+    groups = {first: figures for figures, first, _ in owners_of_absent("quick", present)}
+    assert groups["quick"] == ["4"]  # quick has it, although these results do not
+    assert groups["gpu"] == ["8"]

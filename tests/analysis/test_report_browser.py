@@ -1,4 +1,4 @@
-"""The report in a real browser: what a reader sees, on a screen, a phone, on paper, and with JavaScript off."""
+"""The report in a real browser: on a screen, on a phone, in print, and without JavaScript."""
 
 import base64
 import re
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import report_folder
 
-from clr.analysis.figures import draw as figures
 from clr.analysis.report import interactive, page
+from clr.analysis.report.colors import on_dark
 
 browsers = pytest.importorskip("browser", reason="selenium is not installed")
 pytestmark = [
@@ -23,7 +23,7 @@ pytestmark = [
 def report(tmp_path_factory):
     folder = report_folder.write(tmp_path_factory.mktemp("results") / "quick")
     path = folder / "report.html"
-    path.write_text(page.build(folder, figures.DRAW))
+    path.write_text(page.build(folder), encoding="utf-8")
     return path
 
 
@@ -34,19 +34,21 @@ def browser():
 
 
 def column(browser, table, name):
-    """The values of a column, as they stand from top to bottom."""
+    """Values of a column from top to bottom."""
     return browser.js(
         """
         const table = document.querySelector(arguments[0]);
-        const i = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent.trim() === arguments[1]);
-        return [...table.tBodies[0].rows].map((row) => row.cells[i].dataset.order ?? row.cells[i].textContent.trim());
+        const headings = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
+        const i = headings.indexOf(arguments[1]);
+        const cells = [...table.tBodies[0].rows].map((row) => row.cells[i]);
+        return cells.map((cell) => cell.dataset.order ?? cell.textContent.trim());
         """,
         table,
         name,
     )
 
 
-def test_it_opens_without_an_error_and_asks_nobody_for_anything(browser, report):
+def test_it_opens_without_an_error_and_without_network_requests(browser, report):
     browser.open(report)
     for panel in ("figure2-1", "figure4-1", "figure6-3"):
         browser.show(panel)
@@ -54,7 +56,7 @@ def test_it_opens_without_an_error_and_asks_nobody_for_anything(browser, report)
     assert {re.match(r"\w+", url)[0] for url in browser.requested()} <= {"file", "data", "blob"}
 
 
-def test_even_if_it_were_told_to_it_would_fetch_nothing(browser, report):
+def test_its_security_policy_blocks_network_requests(browser, report):
     browser.open(report)
     refused = """
     const [done] = arguments;
@@ -64,7 +66,7 @@ def test_even_if_it_were_told_to_it_would_fetch_nothing(browser, report):
     assert browser.driver.execute_async_script(refused) == "http://127.0.0.1:9/picture.png"
 
 
-def test_verdicts_stand_first_and_are_counted(browser, report):
+def test_verdicts_come_first_and_are_counted(browser, report):
     browser.open(report)
     assert browser.js("return document.querySelector('main > section').id") == "verdicts"
     counts = browser.js(
@@ -88,7 +90,7 @@ def test_verdicts_stand_first_and_are_counted(browser, report):
         "CLR reaches a training loss",
         "by area it is 0.9",
         "0.812",
-        "0.75 – 0.875",
+        "(0.75–0.875)",
         "CLR needs 13 steps, SGD 16.",
     ):
         assert said in first
@@ -104,7 +106,9 @@ def test_verdicts_stand_first_and_are_counted(browser, report):
         (2.31, 2.33, [2.31, 2.315, 2.32, 2.325, 2.33]),  # zoomed in
     ],
 )
-def test_a_logarithmic_axis_has_round_ticks_all_along(browser, report, start, end, expected):
+def test_a_logarithmic_axis_has_round_ticks_over_its_whole_length(
+    browser, report, start, end, expected
+):
     browser.open(report)
     ticks = browser.js(
         "return new Function('cb_data', arguments[0])(arguments[1])",
@@ -114,18 +118,18 @@ def test_a_logarithmic_axis_has_round_ticks_all_along(browser, report, start, en
     assert ticks == pytest.approx(expected)
 
 
-def test_curves_take_the_place_of_the_pictures_and_tell_their_numbers(browser, report):
+def test_plots_replace_the_pictures_and_show_numbers_at_the_pointer(browser, report):
     browser.open(report)
     replaced = browser.pictures("figure:has(.panels)")
     assert len(replaced) >= 3 and not any(replaced)
     assert all(browser.pictures("figure:not(:has(.panels))"))
     assert browser.tooltips() == []
     browser.point_at("figure2-1", 0.5, 0.9)  # far below the curves
-    (told,) = browser.wait(browser.tooltips)
+    (tooltip,) = browser.wait(browser.tooltips)
     said = re.fullmatch(
-        r"step (\d+)\nCLR: ([\d.]+) \(([\d.]+) – ([\d.]+)\)\nSGD 0.1: [\d.]+ \(.*\)", told
+        r"step (\d+)\nCLR: ([\d.]+) \(([\d.]+) – ([\d.]+)\)\nSGD 0.1: [\d.]+ \(.*\)", tooltip
     )
-    assert said, told
+    assert said, tooltip
     step, mean, low, high = int(said[1]), *map(float, said.group(2, 3, 4))
     (left, right), _ = browser.ranges("figure2-1")
     assert abs(step - (left + right) / 2) < 1  # the pointer is in the middle
@@ -162,7 +166,7 @@ def test_a_click_on_a_heading_sorts_the_sweep_by_its_numbers(browser, report):
 
 @pytest.mark.parametrize("scripts", [True, False])
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_phone_shows_all_of_it_and_every_text_can_be_read(browser, report, dark, scripts):
+def test_a_phone_shows_the_whole_width_and_every_text_has_contrast(browser, report, dark, scripts):
     browser.open(report, width=375, height=800, dark=dark, scripts=scripts)
     assert browser.js("return document.documentElement.scrollWidth") == 375
     contrast, text = browser.worst_contrast()
@@ -171,15 +175,15 @@ def test_a_phone_shows_all_of_it_and_every_text_can_be_read(browser, report, dar
     assert paper == ("rgb(21, 24, 27)" if dark else "rgb(255, 255, 255)")
 
 
-def test_ink_and_paper_of_a_panel_follow_the_scheme(browser, report):
+def test_the_colors_of_a_panel_follow_the_color_scheme(browser, report):
     browser.open(report, dark=True)
     grey = np.asarray(browser.picture("figure2-1"))
     assert np.median(grey) < 40 and (grey > 200).sum() > 100
     other = browser.color("figure2-1", "SGD 0.01")
     browser.scheme("light")
     browser.wait(lambda: browser.color("figure2-1", "SGD 0.01") != other)
-    assert other == interactive.on_dark(browser.color("figure2-1", "SGD 0.01"))
-    # The curves are lighter than 60: these are the words along the axes, drawn anew
+    assert other == on_dark(browser.color("figure2-1", "SGD 0.01"))
+    # The curves are lighter than 60: these pixels are the axis labels, drawn again.
     browser.wait(lambda: (np.asarray(browser.picture("figure2-1")) < 60).sum() > 100)
     assert np.median(browser.picture("figure2-1")) == 255
 
@@ -192,7 +196,7 @@ def test_without_javascript_the_pictures_show(browser, report):
     assert len(column(browser, "#sweep table", "rate")) == 10
 
 
-def test_on_paper_it_shows_the_pictures(browser, report):
+def test_in_print_it_shows_the_pictures(browser, report):
     browser.open(report)
     browser.cdp("Emulation.setEmulatedMedia", media="print")
     assert all(browser.pictures("figure"))

@@ -1,101 +1,151 @@
-"""What the report says beside its figures: the sweep, the assumptions, provenance and the verdicts."""
+"""Tables and texts of the report: the sweep, assumptions, provenance and verdicts."""
 
 import json
+import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import report_folder
-from figure_tables import HALVES, ROOT, edit_runs, write
+from figure_tables import ACCURACY, DECAY, ROOT, edit_runs, write
 
-from clr.analysis.report import summary
+from clr.analysis import tables as results_tables
+from clr.analysis.report import claims, summary
+from clr.analysis.verdicts import Verdict
 from clr.errors import UserError
 
-
-def with_summary(folder):
-    accuracy = {0: 0.2, 1: 0.3, 2: 0.7}
-    runs = pd.read_csv(folder / "runs.csv", dtype={"run_id": str})
-    return runs.assign(final_test_accuracy=runs["seed"].map(accuracy), seconds=1.0 + runs["seed"])
+END = (1 + DECAY[None]) / 2 * DECAY[None] ** 4  # final loss of CLR with seed 0
 
 
-def test_the_sweep_has_a_row_for_all_seeds_of_a_configuration(tables):
-    rows = summary.configurations(with_summary(tables))
-    assert [(r.batch_size, r.optimizer, r.rate) for r in rows] == [
-        (size, *of)
-        for size in (64, 256)
-        for of in (("CLR", None), *(("SGD", rate) for rate in (0.01, 0.1, 0.3, 1.0)))
-    ]
-    clr, slow, best, _, gone = rows[:5]
-    end = (1 + HALVES[None]) / 2 * HALVES[None] ** 4
-    assert (clr.loss.mean, clr.loss.low, clr.loss.high) == pytest.approx((3 * end, end, 6 * end))
+def sweep(folder):
+    runs = results_tables.read_checked(folder).runs
+    accuracy = runs["seed"].map(ACCURACY)
+    runs = runs.assign(final_test_accuracy=accuracy, seconds=1.0 + runs["seed"])
+    return summary.configurations(runs)
+
+
+def test_the_sweep_has_one_row_per_optimizer_rate_and_batch_size(tables):
+    rows = [(row.batch_size, row.optimizer, row.rate) for row in sweep(tables)]
+    own = [("CLR", None), *(("SGD", rate) for rate in (0.01, 0.1, 0.3, 1.0))]
+    assert rows == [(size, *configuration) for size in (64, 256) for configuration in own]
+
+
+def test_a_row_of_the_sweep_has_mean_and_range_over_the_seeds(tables):
+    clr = sweep(tables)[0]
+    assert (clr.data, clr.model) == ("CIFAR-10, 5,000 images", "ResNet-18")
+    assert (clr.seeds, clr.diverged, clr.seconds) == (3, 0, 2)
+    assert (clr.loss.mean, clr.loss.low, clr.loss.high) == pytest.approx((3 * END, END, 6 * END))
     assert (clr.accuracy.mean, clr.accuracy.low, clr.accuracy.high) == pytest.approx((40, 20, 70))
-    assert (clr.data, clr.model, clr.seeds, clr.diverged, clr.seconds) == (
-        "CIFAR-10, 5,000 images",
-        "ResNet-18",
-        3,
-        0,
-        2,
-    )
-    assert best.best and not any(r.best for r in (clr, slow, gone))
-    assert (gone.diverged, gone.loss, gone.accuracy) == (3, None, None)
 
 
-def test_a_seed_that_diverged_is_counted_and_left_out_of_the_means(tmp_path):
-    edit_runs(write(tmp_path), lambda r: r["run_id"] == "6402", status="diverged")
-    clr = summary.configurations(with_summary(tmp_path))[0]
-    end = (1 + HALVES[None]) / 2 * HALVES[None] ** 4
-    assert (clr.seeds, clr.diverged, clr.loss.mean) == (3, 1, pytest.approx(1.5 * end))
+def test_only_the_best_fixed_rate_is_marked(tables):
+    assert [row.rate for row in sweep(tables)[:5] if row.best] == [0.1]
 
 
-def test_the_assumptions_are_readmes():
+def test_a_rate_that_diverged_with_all_seeds_has_no_means(tables):
+    diverged = sweep(tables)[4]
+    assert (diverged.diverged, diverged.loss, diverged.accuracy) == (3, None, None)
+
+
+@pytest.mark.parametrize(
+    "change", [{"status": "diverged"}, {"final_train_loss": math.nan}], ids=["status", "loss"]
+)
+def test_a_diverged_seed_is_counted_and_left_out_of_the_means(tmp_path, change):
+    edit_runs(write(tmp_path), lambda runs: runs["run_id"] == "6402", **change)
+    clr = sweep(tmp_path)[0]
+    assert (clr.seeds, clr.diverged) == (3, 1)
+    assert clr.loss.mean == pytest.approx(1.5 * END)
+
+
+def test_the_assumptions_are_those_of_the_docs_without_the_heading():
     html = summary.assumptions()
-    assert html.startswith("<ul>") and "<code>model.stem=cifar</code>" in html and "vanilla" in html
-    assert "##" not in html
+    assert html.startswith("<ul>")
+    assert "<code>model.stem=cifar</code>" in html
+    assert "#" not in html
 
 
-def test_provenance_counts_what_differs():
+def records(n):
     lines = (ROOT / "results" / "quick" / "runs.jsonl").read_text().splitlines()
-    runs = [json.loads(line) for line in lines[:3]]
+    return [json.loads(line) for line in lines[:n]]
+
+
+def test_provenance_counts_the_runs_of_each_value():
+    runs = records(3)
     runs[1]["provenance"]["revision"] = "abc"
     facts = summary.provenance(runs)
-    assert facts["Revision of the code"] == [
-        f"{runs[0]['provenance']['revision']} (2 runs)",
-        "abc (1 runs)",
-    ]
-    assert facts["Data, by SHA-256"] == [f"digits (scikit-learn): {runs[0]['data']['fingerprint']}"]
+    revision = runs[0]["provenance"]["revision"]
+    assert facts["Revision of the code"] == [f"{revision} (2 runs)", "abc (1 run)"]
+    fingerprint = runs[0]["data"]["fingerprint"]
+    assert facts["Data, by SHA-256"] == [f"digits (scikit-learn): {fingerprint}"]
 
 
-def test_claims_are_grouped_and_what_all_rows_share_is_said_once(reported):
-    quicker, cap = summary.by_claim(summary.verdicts(reported))
-    assert (quicker.name, quicker.rule) == (
-        "quicker than the best fixed rate",
-        "reproduced if the whole interval lies below 1",
+def test_a_run_without_a_recorded_time_counts_as_zero_seconds():
+    runs = records(3)
+    runs[1]["summary"]["seconds"] = None
+    runs[2]["summary"]["seconds"] = math.nan
+    assert summary.total_seconds(runs) == runs[0]["summary"]["seconds"]
+
+
+def test_the_command_that_reproduces_everything_is_quoted(tmp_path):
+    assert summary.whole_command(tmp_path / "my results", records(1)) == (
+        "make reproduce PROTOCOL='my results'"
     )
-    assert quicker.statistic.startswith("steps to a training loss")
-    assert [row["batch_size"] for row in quicker.rows] == ["256", "64"] and len(cap.rows) == 1
-    (several,) = summary.by_claim([{**row, "rule": str(i)} for i, row in enumerate(quicker.rows)])
-    assert several.rule == "" and several.statistic == quicker.statistic
-    (one,) = summary.by_claim(
-        [*quicker.rows, {**quicker.rows[0], "rule": ""}]
-    )  # no runs: no rule was needed
-    assert one.rule == quicker.rule
 
 
-def test_verdicts_at_a_glance_are_by_what_they_are_about(reported):
-    rows = summary.verdicts(reported)
-    scopes = summary.by_scope([rows[2], *rows])
-    assert list(scopes) == [
-        *(f"scikit-learn's digits · ResNet-18 · batch size {size}" for size in (256, 64)),
-        "Figure 4",
+@pytest.fixture(scope="module")
+def rows(reported):
+    return claims.claim_rows(reported)
+
+
+def test_rows_are_grouped_by_claim_with_the_rule_and_statistic_that_they_share(rows):
+    faster, cap = claims.by_claim(rows)
+    assert faster.name == "faster than the best fixed rate"
+    assert faster.rule == "reproduced if the whole interval is below 1"
+    assert faster.statistic.startswith("steps to a training loss")
+    assert [row["batch_size"] for row in faster.rows] == ["256", "64"]
+    assert len(cap.rows) == 1
+
+
+def test_rows_with_different_rules_share_none_and_empty_ones_are_ignored(rows):
+    first, second, _ = rows
+    (several,) = claims.by_claim([first, {**second, "rule": "another"}])
+    assert several.rule == ""
+    assert several.statistic == first["statistic"]
+    (one,) = claims.by_claim([first, {**second, "rule": ""}])
+    assert one.rule == first["rule"]
+
+
+def test_ratios_are_text_for_readers(rows):
+    assert [row["ratio_text"] for row in rows] == ["0.812 (0.75–0.875)", "not reached", ""]
+
+
+def test_the_matrix_has_scopes_with_runs_first_and_then_figures(rows):
+    scopes = claims.by_scope([rows[2], *rows])
+    digits = "scikit-learn's digits · ResNet-18 · batch size"
+    assert list(scopes.items()) == [
+        (f"{digits} 256", {"faster than the best fixed rate": Verdict.REPRODUCED}),
+        (f"{digits} 64", {"faster than the best fixed rate": Verdict.NOT_REPRODUCED}),
+        ("Figure 4", {"reaches its cap on ImageNet only": Verdict.NOT_TESTED}),
     ]
-    assert list(scopes.values()) == [
-        {"quicker than the best fixed rate": "reproduced"},
-        {"quicker than the best fixed rate": "not reproduced"},
-        {"meets the cap": "not tested at this scale"},
-    ]
 
 
-def test_a_verdict_that_is_none_is_refused(tmp_path):
-    claims = [{**report_folder.CLAIMS[0], "verdict": "perhaps"}]
-    (tmp_path / "claims.csv").write_text(pd.DataFrame(claims).to_csv(index=False))
-    with pytest.raises(UserError, match="verdict 'perhaps'"):
-        summary.verdicts(tmp_path)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"verdict": "perhaps"}, "has the verdict 'perhaps'"), ({"ratio": "a"}, "is not a number")],
+)
+def test_an_unknown_verdict_or_ratio_is_refused(tmp_path, change, message):
+    table = pd.DataFrame([{**report_folder.CLAIMS[0], **change}])
+    table.to_csv(tmp_path / "claims.csv", index=False)
+    with pytest.raises(UserError, match=message):
+        claims.claim_rows(tmp_path)
+
+
+def test_an_infinite_loss_of_a_comparison_is_kept(tmp_path):
+    (tmp_path / "comparison").mkdir()
+    columns = ["final_loss", "other_final_loss"]
+    row = {f"{name}{end}": np.inf for name in columns for end in ("", "_low", "_high")}
+    row |= {"dataset": "a", "model": "b", "batch_size": 1, "optimizer": "clr", "windows": 10}
+    row |= {"learning_rate": None, "identical": False, "windows_within": 9, "agreement": "agree"}
+    pd.DataFrame([row]).to_csv(tmp_path / "comparison" / "agreement.csv", index=False)
+    (compared,) = summary.compared(tmp_path)
+    assert compared.loss == summary.Spread(math.inf, math.inf, math.inf)

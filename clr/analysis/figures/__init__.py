@@ -1,1 +1,1 @@
-"""The paper's figures, drawn from the tables of one protocol."""
+"""Figures of the paper and of the corridor meter, drawn from one protocol's tables."""

@@ -1,10 +1,11 @@
-"""All figures of a folder of results: which function draws which, and the files that they become."""
+"""All figures of a folder of results: the function that draws each, and the files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from matplotlib import style as matplotlib_style
+from matplotlib.figure import Figure
 
 from clr.analysis import tables
 from clr.analysis.figures import (
@@ -16,15 +17,19 @@ from clr.analysis.figures import (
     figure4,
     figure6,
     figure9,
-    missing,
     style,
 )
-from clr.errors import UserError
+from clr.analysis.figures.availability import missing_lines
+from clr.analysis.names import figure_file
+from clr.errors import UserError, first_line
 
-# Of formulas, not of runs: drawn for every protocol.
-ALWAYS = {"figure1": figure1.draw, "figure1_paths": figure1_paths.draw}
-# Figure 5 is drawn as Figure 3, 7 as 2, and 8 as 6: the model or the data is another.
-DRAW = {
+# Figures of formulas, which need no runs.
+WITHOUT_RUNS: dict[str, Callable[[], Figure]] = {
+    "figure1": figure1.draw,
+    "figure1_paths": figure1_paths.draw,
+}
+# Figures 5, 7 and 8 repeat 3, 2 and 6 with another model or other data.
+DRAW: dict[str, Callable[[tables.Tables], Figure]] = {
     "2": figure2.draw,
     "3": figure3.draw,
     "4": figure4.draw,
@@ -38,22 +43,39 @@ DRAW = {
 
 
 def draw_all(folder: Path) -> tuple[list[Path], list[str]]:
-    """Draw Figure 1 and every figure that has runs; the pictures made, and a line for each that lacks runs."""
+    """Draw Figure 1 and every figure that has runs into `folder`/figures.
+
+    Returns:
+        The files, and one line for each figure that lacks runs.
+
+    Raises:
+        UserError: if a table is missing or damaged, or if it names an unknown figure.
+    """
     figures = tables.read(folder)
     unknown = sorted(set(figures) - set(DRAW))
     if unknown:
         raise UserError(
-            f"{folder / 'figure_runs.csv'} names figure {unknown[0]}, only {', '.join(DRAW)} can be drawn"
+            f"{folder / 'figure_runs.csv'} names the unknown figure {unknown[0]}; "
+            f"the known ones are {', '.join(DRAW)}"
         )
-    (folder / "figures").mkdir(exist_ok=True)
+    target = folder / "figures"
+    try:
+        target.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot create the folder {target}: {first_line(error)}") from None
     paths = []
-    # After a reset: a user's own matplotlibrc must not change the pictures.
-    with matplotlib_style.context(style.RC, after_reset=True):
-        for name, draw in ALWAYS.items():
-            paths += style.save(draw(), folder / "figures" / name)
-        for name, of_figure in figures.items():
-            if of_figure.runs.empty:
-                continue
-            file = f"figure{name}" if name.isdigit() else name
-            paths += style.save(DRAW[name](of_figure), folder / "figures" / file)
-    return paths, missing.lines(folder, figures)
+    with style.applied():
+        for name, draw in WITHOUT_RUNS.items():
+            paths += style.save(draw(), target / name)
+        for figure, own in figures.items():
+            if not own.runs.empty:
+                paths += style.save(draw_figure(folder, figure, own), target / figure_file(figure))
+    return paths, missing_lines(folder, figures)
+
+
+def draw_figure(folder: Path, figure: str, own: tables.Tables) -> Figure:
+    """Draw one figure of `folder`. A UserError about its runs names the folder and the figure."""
+    try:
+        return DRAW[figure](own)
+    except UserError as error:
+        raise UserError(f"{folder}, figure {figure}: {error}") from None

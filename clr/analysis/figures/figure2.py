@@ -1,35 +1,38 @@
-"""Figures 2 and 7: CLR against SGD at the best fixed rate of a sweep, at one batch size."""
+"""Figures 2 and 7: CLR and SGD at the best fixed rate of a sweep, at one batch size."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from clr.analysis.figures import style
-from clr.analysis.tables import Tables, curves, in_windows, over_seeds, window
+from clr.analysis.figures import panels, style
+from clr.analysis.figures.captions import describe
+from clr.analysis.figures.run_groups import (
+    accuracy_points,
+    group_runs,
+    in_windows,
+    over_seeds,
+    steps_per_point,
+)
+from clr.analysis.tables import Tables
 
 
 def draw(tables: Tables) -> Figure:
+    """Draw training loss over steps and test accuracy over epochs."""
     figure = Figure(figsize=(7, 3.3))
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
-    drawn, look = curves(tables.runs), style.looks(tables.runs)
+    groups, looks = group_runs(tables.runs), style.looks(tables.runs)
 
-    size = window(tables.steps)
+    size = steps_per_point(tables.steps)
     losses = in_windows(tables.steps, "loss", size, "mean")
-    points = [(curve, over_seeds(curve.of(losses), "step", "loss")) for curve in drawn]
-    style.draw(left, points, look, ylim=style.log_limits(points))
+    points = [(group, over_seeds(group.rows(losses), "step", "loss")) for group in groups]
+    panels.draw_groups(left, points, looks, ylim=panels.log_limits(points))
     left.set(title="Training loss", xlabel="step", ylabel="loss of the batch")
-    style.legend(left, others=[curve for curve in drawn if not curve.main])
+    panels.add_legend(left, others=[group for group in groups if not group.main])
 
-    main = [curve for curve in drawn if curve.main]
-    accuracy = tables.epochs.assign(percent=100 * tables.epochs["test_accuracy"])
-    points = [(curve, over_seeds(curve.of(accuracy), "epoch", "percent")) for curve in main]
-    style.draw(right, points, look, ylim=None)
+    main = [group for group in groups if group.main]
+    panels.draw_groups(right, accuracy_points(main, tables.epochs), looks, ylim=None)
     right.set(title="Test accuracy", xlabel="finished epochs", ylabel="accuracy, %")
 
-    note = (
-        f"Each point of the loss is the mean of {size} steps."
-        if size > 1
-        else "The loss of every step is shown."
-    )
-    style.describe(figure, tables, "CLR against the best fixed learning rate", [note])
+    note = f"Loss: each point is the mean of {size} steps." if size > 1 else "Loss: every step."
+    describe(figure, tables, "CLR compared with the best fixed learning rate", [note])
     return figure

@@ -1,40 +1,42 @@
-"""Figures 3 and 5: training with CLR alone, one curve for each batch size."""
+"""Figures 3 and 5: training with CLR, one curve for each batch size."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from clr.analysis.figures import batch_sizes, style
-from clr.analysis.tables import Tables, over_seeds, window
+from clr.analysis.figures import batch_sizes, panels
+from clr.analysis.figures.captions import describe
+from clr.analysis.figures.run_groups import accuracy_points, steps_per_point
+from clr.analysis.tables import Tables
 
 
 def draw(tables: Tables) -> Figure:
+    """Draw training loss and test accuracy over epochs."""
     figure = Figure(figsize=(7, 3.3))
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
-    sized = batch_sizes.by_batch_size(tables.runs)
+    sized = batch_sizes.group_by_batch_size(tables.runs)
     losses = batch_sizes.over_epochs(sized, tables.steps, "loss", "mean")
-    batch_sizes.draw(left, losses, style.log_limits(losses))
+    batch_sizes.draw(left, losses, panels.log_limits(losses))
     left.set(title="Training loss", xlabel="epoch", ylabel="loss of the batch")
-    style.legend(left, others=[])
+    panels.add_legend(left)
 
-    accuracy = tables.epochs.assign(percent=100 * tables.epochs["test_accuracy"])
-    finished = [(curve, over_seeds(curve.of(accuracy), "epoch", "percent")) for _, curve in sized]
-    batch_sizes.draw(right, finished, None)
+    accuracies = accuracy_points(list(sized.values()), tables.epochs)
+    batch_sizes.draw(right, accuracies, None)
     right.set(title="Test accuracy", xlabel="finished epochs", ylabel="accuracy, %")
 
     windows: dict[int, list[str]] = {}
-    for size, curve in sized:
-        windows.setdefault(window(curve.of(tables.steps)), []).append(str(size))
+    for size, group in sized.items():
+        windows.setdefault(steps_per_point(group.rows(tables.steps)), []).append(str(size))
     title = "Training with CLR" + (" across batch sizes" if len(sized) > 1 else "")
-    style.describe(figure, tables, title, [_note(windows)])
+    describe(figure, tables, title, [_note(windows)])
     return figure
 
 
 def _note(windows: dict[int, list[str]]) -> str:
-    """How many steps make a point; `windows` are the batch sizes for each such number."""
+    """Number of steps per point; `windows` maps it to the batch sizes that have it."""
     if set(windows) == {1}:
-        return "The loss of every step is shown."
+        return "Loss: every step."
     if len(windows) == 1:
-        return f"Each point of the loss is the mean of {next(iter(windows))} steps."
-    each = ", ".join(f"{n} (batch size {', '.join(sizes)})" for n, sizes in windows.items())
-    return f"Each point of the loss is the mean of so many steps: {each}."
+        return f"Loss: each point is the mean of {next(iter(windows))} steps."
+    counts = [f"{n} (batch size {', '.join(sizes)})" for n, sizes in windows.items()]
+    return f"Loss: number of steps that each point is the mean of: {'; '.join(counts)}."

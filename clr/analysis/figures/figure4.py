@@ -1,45 +1,55 @@
-"""Figure 4: the rates that CLR sets itself, over training, and the cap that they have on ImageNet.
+"""Figure 4: learning rates of CLR over training, and their cap on ImageNet.
 
-A panel for each data set, model and batch size.
+The figure has one panel for each data set, model and batch size.
 """
 
 from __future__ import annotations
 
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clr.analysis.figures import style
-from clr.analysis.tables import Tables, curves, in_windows, over_seeds, window
+from clr.analysis.figures import panels, style
+from clr.analysis.figures.captions import describe
+from clr.analysis.figures.run_groups import group_runs, in_windows, over_seeds, steps_per_point
+from clr.analysis.tables import Tables
 
 
 def draw(tables: Tables) -> Figure:
-    panels = list(tables.runs.groupby(["dataset", "data_label", "model", "batch_size"]))
-    figure = Figure(figsize=(max(5, 3.5 * len(panels)), 3.1))
-    look = style.looks(tables.runs)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for ax, ((_, data, model, batch_size), runs) in zip(axes, panels, strict=True):
-        main = [curve for curve in curves(runs) if curve.main]
-        steps = tables.steps[tables.steps["run_id"].isin(runs["run_id"])]
-        size = window(steps)
-        # A median, for one step with a tiny gradient would carry the mean of all its neighbours.
-        rates = in_windows(steps, "learning_rate", size, "median")
-        points = [
-            (c, over_seeds(c.of(rates), "step", "learning_rate")) for c in main if c.rate is None
-        ]
-        fixed = [(curve, curve.rate) for curve in main if curve.rate is not None]
-        caps = style.caps(ax, runs)
-        for curve, rate in fixed:
-            ax.axhline(rate, label=curve.label, linewidth=0.9, **look[curve.optimizer])
-        style.draw(
-            ax,
-            points,
-            look,
-            ylim=style.log_limits(points, also=[*caps, *(rate for _, rate in fixed)]),
-        )
-        ax.set_title(style.scope(data, model, f"batch size {batch_size}"))
-        ax.set(
-            xlabel="step" if size == 1 else f"step (each point: the median of {size})",
-            ylabel="learning rate",
-        )
-        style.legend(ax, others=[])
-    style.describe(figure, tables, "The learning rates that CLR takes", [])
+    """Draw learning rates over steps."""
+    scopes = list(tables.runs.groupby(["dataset", "data_label", "model", "batch_size"]))
+    figure = Figure(figsize=(max(5, 3.5 * len(scopes)), 3.1))
+    looks = style.looks(tables.runs)
+    axes = figure.subplots(1, len(scopes), squeeze=False)[0]
+    for ax, ((_, data, model, batch_size), runs) in zip(axes, scopes, strict=True):
+        size = _draw_rates(ax, runs, tables.steps, looks)
+        ax.set_title(panels.panel_title(data, model, f"batch size {batch_size}"))
+        xlabel = "step" if size == 1 else f"step (each point: median of {size})"
+        ax.set(xlabel=xlabel, ylabel="learning rate")
+        panels.add_legend(ax)
+    describe(figure, tables, "Learning rates of CLR", [])
     return figure
+
+
+def _draw_rates(
+    ax: Axes, runs: pd.DataFrame, all_steps: pd.DataFrame, looks: dict[str, style.Look]
+) -> int:
+    """Draw adaptive rates as curves, fixed rates and caps as levels; return the steps per point."""
+    groups = [group for group in group_runs(runs) if group.main]
+    steps = all_steps[all_steps["run_id"].isin(runs["run_id"])]
+    size = steps_per_point(steps)
+    # The median, because one step with a tiny gradient would dominate a mean.
+    rates = in_windows(steps, "learning_rate", size, "median")
+    points = [
+        (group, over_seeds(group.rows(rates), "step", "learning_rate"))
+        for group in groups
+        if group.rate is None
+    ]
+    levels = panels.draw_caps(ax, runs)
+    for group in groups:
+        if group.rate is not None:
+            look = looks[group.optimizer] | {"linewidth": 0.9}
+            panels.draw_level(ax, group.rate, group.label, look)
+            levels.append(group.rate)
+    panels.draw_groups(ax, points, looks, ylim=panels.log_limits(points, also=levels))
+    return size

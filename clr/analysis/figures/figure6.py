@@ -1,88 +1,99 @@
-"""Figures 6 and 8: CLR against SGD at the best fixed rate, at each batch size of a sweep."""
+"""Figures 6 and 8: CLR and SGD at the best fixed rate, at each batch size of a sweep."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clr.analysis.figures import style
-from clr.analysis.names import display_name
-from clr.analysis.tables import Curve, Tables, by_epoch, curves, over_seeds
+from clr.analysis.figures import panels, style
+from clr.analysis.figures.captions import describe
+from clr.analysis.figures.run_groups import (
+    GroupPoints,
+    RunGroup,
+    epoch_means,
+    group_runs,
+    over_seeds,
+)
+from clr.analysis.tables import Tables
+
+LAST = "last"  # key of the panel that summarizes the others
 
 
 def draw(tables: Tables) -> Figure:
-    losses, look = by_epoch(tables.steps), style.looks(tables.runs)
-    panels = {
-        size: [
-            (curve, over_seeds(curve.of(losses), "epoch", "loss"))
-            for curve in curves(tables.runs[tables.runs["batch_size"] == size])
+    """Draw training loss over epochs for each batch size, and the final loss over batch sizes."""
+    losses, looks = epoch_means(tables.steps), style.looks(tables.runs)
+    sized: dict[int, list[GroupPoints]] = {
+        int(size): [
+            (group, over_seeds(group.rows(losses), "epoch", "loss"))
+            for group in group_runs(tables.runs[tables.runs["batch_size"] == size])
         ]
         for size in sorted(tables.runs["batch_size"].unique())
     }
-    # The last panel sums the others up, over what is left of its row.
-    columns = 2 if len(panels) in (1, 3) else 3
-    rows = len(panels) // columns + 1
-    names = [str(size) for size in panels] + ["last"] * (rows * columns - len(panels))
+    figure, axes = _layout(list(sized))
+    ylim = panels.log_limits([drawn for panel in sized.values() for drawn in panel])
+    for size, drawn in sized.items():
+        ax = axes[str(size)]
+        panels.draw_groups(ax, drawn, looks, ylim)
+        panels.add_legend(ax)  # without the other rates, for which a small panel has no space
+        rates = [f"{group.rate:g}" for group, _ in drawn if group.diverged and not group.main]
+        diverged = f" (diverged: rate {', '.join(rates)})" if rates else ""
+        ax.set(title=f"batch size {size}{diverged}", xlabel="epoch")
+    groups = {size: [group for group, _ in drawn] for size, drawn in sized.items()}
+    _draw_final_losses(axes[LAST], groups, looks)
+    note = (
+        "Each point is the mean loss over the steps of one epoch. "
+        "Bars: lowest to highest seed of the last epoch's loss."
+    )
+    title = "CLR compared with the best fixed learning rate across batch sizes"
+    describe(figure, tables, title, [note])
+    return figure
+
+
+def _layout(sizes: list[int]) -> tuple[Figure, dict[str, Axes]]:
+    """A panel for each batch size, and one named LAST that fills the rest of the last row."""
+    columns = 2 if len(sizes) in (1, 3) else 3
+    rows = len(sizes) // columns + 1
+    names = [str(size) for size in sizes] + [LAST] * (rows * columns - len(sizes))
     figure = Figure(figsize=(7, 0.9 + 2.1 * rows))
     grid: list[Any] = [names[i : i + columns] for i in range(0, len(names), columns)]
     axes = figure.subplot_mosaic(grid, sharey=True)
-    ylim = style.log_limits([drawn for panel in panels.values() for drawn in panel])
-    for size, panel in panels.items():
-        ax = axes[str(size)]
-        style.draw(ax, panel, look, ylim)
-        style.legend(
-            ax, others=[]
-        )  # a small panel has no room for more: the note below explains the grey
-        gone = [f"{curve.rate:g}" for curve, _ in panel if curve.diverged and not curve.main]
-        ax.set(
-            title=f"batch size {size}" + (f" (diverged: rate {', '.join(gone)})" if gone else ""),
-            xlabel="epoch",
-        )
-    _summary(
-        axes["last"], {size: [curve for curve, _ in panel] for size, panel in panels.items()}, look
-    )
     for i, name in enumerate(dict.fromkeys(names)):
         if i % columns:
             axes[name].tick_params(labelleft=False, which="both")
         else:
             axes[name].set_ylabel("training loss")
-    note = "Each point is the mean loss over the steps of one epoch. Bars reach from the lowest to the highest seed."
-    style.describe(
-        figure, tables, "CLR against the best fixed learning rate across batch sizes", [note]
-    )
-    return figure
+    return figure, axes
 
 
-def _summary(ax: Axes, panels: dict[int, list[Curve]], look: dict[str, dict[str, Any]]) -> None:
-    """The final training loss of the main curves against the batch size; bars reach from the lowest to the highest."""
-    for optimizer in dict.fromkeys(
-        curve.optimizer for drawn in panels.values() for curve in drawn if curve.main
-    ):
-        sizes, means, bars = [], [], []
-        for size, drawn in panels.items():
-            for curve in drawn:
-                if curve.main and curve.optimizer == optimizer and not curve.diverged:
-                    final = curve.runs["final_train_loss"]
-                    sizes.append(size)
-                    means.append(final.mean())
-                    bars.append((final.mean() - final.min(), final.max() - final.mean()))
-        if sizes:
-            ax.errorbar(
-                sizes,
-                means,
-                list(zip(*bars, strict=True)),
-                label=display_name(optimizer),
-                marker="o",
-                markersize=3,
-                capsize=2,
-                elinewidth=0.8,
-                **look[optimizer],
-            )
+def _draw_final_losses(
+    ax: Axes, sized: dict[int, list[RunGroup]], looks: dict[str, style.Look]
+) -> None:
+    """Draw the final training loss of the main groups over batch sizes, with bars over seeds."""
+    main = [(size, group) for size, groups in sized.items() for group in groups if group.main]
+    for optimizer in dict.fromkeys(group.optimizer for _, group in main):
+        own = [
+            (size, group)
+            for size, group in main
+            if group.optimizer == optimizer and not group.diverged
+        ]
+        if own:
+            bars: style.Look = {"marker": "o", "markersize": 3, "capsize": 2, "elinewidth": 0.8}
+            _draw_bars(ax, own, looks[optimizer] | bars)
     ax.set_xscale("log", base=2)
-    ax.set_xticks(list(panels), [str(size) for size in panels], minor=False)
+    ax.set_xticks(list(sized), [str(size) for size in sized], minor=False)
     ax.set(title="last epoch", xlabel="batch size")
-    ax.legend(
-        *(entries[::-1] for entries in ax.get_legend_handles_labels())
-    )  # CLR first, as in the other panels
+    handles: list[Any] = ax.containers[::-1]  # CLR first, as in the other panels
+    ax.legend(handles, [str(handle.get_label()) for handle in handles])
+
+
+def _draw_bars(ax: Axes, own: Iterable[tuple[int, RunGroup]], look: style.Look) -> None:
+    """Draw the mean final loss of one optimizer at each batch size, with bars over the seeds."""
+    sizes, groups = zip(*own, strict=True)
+    finals = [group.runs["final_train_loss"] for group in groups]
+    means = [final.mean() for final in finals]
+    below = [final.mean() - final.min() for final in finals]
+    above = [final.max() - final.mean() for final in finals]
+    ax.errorbar(sizes, means, [below, above], label=groups[0].name, **look)

@@ -1,30 +1,35 @@
-"""Figure 9: the rates that CLR sets itself across batch sizes, and the cap that they have on ImageNet.
+"""Figure 9: learning rates of CLR across batch sizes, and their cap on ImageNet.
 
-A panel for each data set and model.
+The figure has one panel for each data set and model.
 """
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from clr.analysis.figures import batch_sizes, style
-from clr.analysis.tables import FINEST, POINTS, Tables
+from clr.analysis.figures import batch_sizes, panels
+from clr.analysis.figures.captions import describe
+from clr.analysis.figures.run_groups import MAX_POINTS, MAX_STEPS_DRAWN_SINGLY
+from clr.analysis.tables import Tables
 
 
 def draw(tables: Tables) -> Figure:
-    panels = list(tables.runs.groupby(["dataset", "data_label", "model"]))
-    figure = Figure(figsize=(max(5, 3.5 * len(panels)), 3.1))
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for ax, ((_, data, model), runs) in zip(axes, panels, strict=True):
-        # A median, for one step with a tiny gradient would carry the mean of all its neighbours.
-        sized = batch_sizes.by_batch_size(runs)
+    """Draw learning rates over epochs."""
+    scopes = list(tables.runs.groupby(["dataset", "data_label", "model"]))
+    figure = Figure(figsize=(max(5, 3.5 * len(scopes)), 3.1))
+    axes = figure.subplots(1, len(scopes), squeeze=False)[0]
+    for ax, ((_, data, model), runs) in zip(axes, scopes, strict=True):
+        sized = batch_sizes.group_by_batch_size(runs)
+        # The median, because one step with a tiny gradient would dominate a mean.
         rates = batch_sizes.over_epochs(sized, tables.steps, "learning_rate", "median")
-        caps = style.caps(ax, runs)
-        batch_sizes.draw(
-            ax, rates, style.log_limits(rates, also=caps, rows=0 if caps else len(rates))
-        )
-        ax.set(title=style.scope(data, model), xlabel="epoch", ylabel="learning rate")
-        style.legend(ax, others=[])
-    note = f"Each point is the median over 1/{POINTS} of training; if that has at most {FINEST} steps, each is shown."
-    style.describe(figure, tables, "The learning rates that CLR takes across batch sizes", [note])
+        caps = panels.draw_caps(ax, runs)
+        rows = 0 if caps else len(rates)  # below a cap there is space for the legend
+        batch_sizes.draw(ax, rates, panels.log_limits(rates, also=caps, legend_rows=rows))
+        ax.set(title=panels.panel_title(data, model), xlabel="epoch", ylabel="learning rate")
+        panels.add_legend(ax)
+    note = (
+        f"Each point is the median over 1/{MAX_POINTS} of training; runs of at most "
+        f"{MAX_STEPS_DRAWN_SINGLY} steps show every step."
+    )
+    describe(figure, tables, "Learning rates of CLR across batch sizes", [note])
     return figure

@@ -1,1 +1,1 @@
-"""The report: one page of a protocol's results, that opens without a network."""
+"""Report of one protocol's results: one HTML page that needs no network."""

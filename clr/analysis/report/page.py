@@ -1,43 +1,88 @@
-"""The report as one HTML file, with all that it needs in it."""
+"""The report: one HTML file that contains everything it needs."""
 
 from __future__ import annotations
 
 import base64
 import gzip
-import json
+import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import itables
-import pandas as pd
 import yaml
 from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from clr.analysis.figures.draw import DRAW
-from clr.analysis.report import pictures, summary
+from clr.analysis import tables
+from clr.analysis.report import claims, pictures, summary
 from clr.analysis.verdicts import Verdict
+from clr.analysis.verdicts.rules import provenance_line
 from clr.files import write_text
+from clr.runs.tables import Results
 
 
 def write(folder: Path) -> Path:
-    """Write `folder`/report.html, from the tables, figures and claims in `folder`."""
+    """Write `folder`/report.html from the tables, figures and verdicts in `folder`."""
     path = folder / "report.html"
-    write_text(build(folder, DRAW), path)
+    write_text(build(folder), path)
     return path
 
 
-def build(folder: Path, draw: pictures.Draw) -> str:
-    """The page of a protocol's results; the same tables and pictures give the same page.
+def build(folder: Path) -> str:
+    """HTML of the report; the same tables and pictures give the same page.
 
-    `draw` makes the figures that are drawn from runs, by their numbers. UserError if a table or a picture is missing.
+    Raises:
+        UserError: if a table or a picture is missing or damaged.
     """
-    claims, runs = summary.verdicts(folder), summary.made(folder)
-    shown = pictures.pictures(folder, draw)
-    counts = Counter(row["verdict"] for row in claims)
-    live = [panel for picture in shown for panel in picture.panels]
-    protocol = json.loads((folder / "protocol.json").read_text())
+    results = tables.read_checked(folder)
+    rows = claims.claim_rows(folder)
+    counts = Counter(row["verdict"] for row in rows)
+    content = {
+        "counts": [(verdict, counts[verdict]) for verdict in Verdict],
+        "claims": claims.by_claim(rows),
+        "scopes": claims.by_scope(rows),
+        "rules_written": provenance_line(results.protocol["name"]),
+        "assumptions": Markup(summary.assumptions()),
+        "compared": summary.compared(folder),
+        "comparison": pictures.read_comparison(folder),
+        **_protocol(folder, results),
+        **_figures(folder, results),
+        "bokeh": _packed("\n".join(Resources("inline", components=["bokeh"]).js_raw)),
+        "datatables": _packed((Path(itables.__file__).parent / "html/dt_bundle.js").read_text()),
+    }
+    return _templates().get_template("report.html").render(content)
+
+
+def _protocol(folder: Path, results: Results) -> dict[str, Any]:
+    records = summary.with_commands(folder, results.records)
+    protocol = results.protocol
+    style: dict[str, Any] = {"allow_unicode": True, "default_flow_style": None, "width": 100}
+    return {
+        "protocol": protocol,
+        "config": yaml.safe_dump(protocol, sort_keys=False, **style),
+        "sweep": summary.configurations(results.runs),
+        "provenance": summary.provenance(records),
+        "seconds": summary.total_seconds(records),
+        "runs": records,
+        "whole_command": summary.whole_command(folder, records),
+    }
+
+
+def _figures(folder: Path, results: Results) -> dict[str, Any]:
+    figures = tables.by_figure(results)
+    shown = pictures.read_pictures(folder, figures)
+    interactive = [panel for picture in shown for panel in picture.panels]
+    changed = {color: dark for panel in interactive for color, dark in panel.on_dark.items()}
+    return {
+        "pictures": shown,
+        "absent": pictures.absent_figures(folder, figures),
+        "plots": {"items": [panel.item for panel in interactive], "dark": changed},
+    }
+
+
+def _templates() -> Environment:
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -45,34 +90,19 @@ def build(folder: Path, draw: pictures.Draw) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.policies[
-        "json.dumps_kwargs"
-    ] = {}  # not sorted: Bokeh reads what a key defines before others refer to it
-    templates.filters["short"] = lambda number: f"{float(number):.3g}".replace("inf", "∞")
-    return templates.get_template("report.html").render(
-        protocol=protocol,
-        config=yaml.safe_dump(
-            protocol, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
-        ),
-        counts=[(verdict, counts[verdict]) for verdict in Verdict],
-        claims=summary.by_claim(claims),
-        scopes=summary.by_scope(claims),
-        pictures=shown,
-        elsewhere=pictures.elsewhere(folder),
-        sweep=summary.configurations(pd.read_csv(folder / "runs.csv", dtype={"run_id": str})),
-        assumptions=Markup(summary.assumptions()),
-        compared=summary.compared(folder),
-        comparison=pictures.comparison(folder),
-        provenance=summary.provenance(runs),
-        runs=runs,
-        whole_command=summary.whole_command(folder, runs),
-        curves=[panel.item for panel in live],
-        on_dark={color: dark for panel in live for color, dark in panel.on_dark.items()},
-        bokeh=_packed("\n".join(Resources("inline", components=["bokeh"]).js_raw)),
-        datatables=_packed((Path(itables.__file__).parent / "html" / "dt_bundle.js").read_text()),
-    )
+    # Keys keep their order, because Bokeh reads definitions before references to them.
+    templates.policies["json.dumps_kwargs"] = {}
+    templates.filters["number"] = _number
+    return templates
+
+
+def _number(value: float | None, digits: str) -> str:
+    """A number in a format such as "%.3g"; a missing one is a dash, an infinite one a word."""
+    if value is None or math.isnan(value):
+        return "–"
+    return digits % value if math.isfinite(value) else "diverged"
 
 
 def _packed(source: str) -> str:
-    """Compressed, for a data element of the page: templates/report.js unpacks it. No date, for equal pages."""
+    """Compress a script for a data element that templates/report.js unpacks; without a date."""
     return base64.b64encode(gzip.compress(source.encode(), mtime=0)).decode()

@@ -1,144 +1,124 @@
-"""The figures of a protocol: those in its folder and those that its runs were made for, in the paper's order."""
+"""Figures in the report: picture files, interactive panels, and figures that are missing."""
 
 from __future__ import annotations
 
 import base64
 import io
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-import yaml
-from matplotlib import style as matplotlib_style
-from matplotlib.figure import Figure
 from PIL import Image
 
-from clr.analysis import tables
 from clr.analysis.figures import style
+from clr.analysis.figures.availability import owners_of_absent
+from clr.analysis.figures.draw import DRAW, draw_figure
+from clr.analysis.names import figure_file, figure_name, figure_order
 from clr.analysis.report.interactive import Panel, panels
-from clr.config import CONFIGS
+from clr.analysis.tables import Tables, complete_command
 from clr.errors import UserError
-
-Draw = Mapping[Any, Callable[[tables.Tables], Figure]]  # by the figure's name in figure_runs.csv
 
 
 @dataclass(frozen=True)
 class Picture:
     """A figure in the report."""
 
-    name: str  # its file's, such as figure2 or meter
-    number: str  # Figure 2
-    title: str
-    caption: list[str]  # paragraphs
-    image: str  # a data URI; empty if no run of it was made
-    width: int  # pixels
-    height: int
-    panels: list[Panel]
-    remedy: str  # the command that makes its missing runs, if any are missing
+    name: str  # of its file, such as figure2
+    number: str  # display name, such as "Figure 2"
+    title: str = ""
+    caption: list[str] = field(default_factory=list)  # paragraphs
+    image: str = ""  # data URI; empty if the figure has no runs
+    width: int = 0  # pixels
+    height: int = 0
+    panels: list[Panel] = field(default_factory=list)
+    missing_command: str = ""  # trains the missing runs; empty if there are none
 
 
-def pictures(folder: Path, draw: Draw) -> list[Picture]:
-    """All figures of a protocol's results; `draw` makes those that are drawn from runs."""
-    found = {path.stem: path for path in (folder / "figures").glob("*.png")}
-    of_runs = {_name(number): (number, drawn) for number, drawn in tables.read(folder).items()}
-    return [
-        _of_runs(name, found.get(name), *of_runs[name], folder, draw)
-        if name in of_runs
-        else _static(name, found[name])
-        for name in sorted(found.keys() | of_runs.keys(), key=_order)
-    ]
+def read_pictures(folder: Path, figures: dict[str, Tables]) -> list[Picture]:
+    """All figures of a protocol's results, in the order of the paper.
 
+    Args:
+        folder: results of one protocol; every PNG file in its folder `figures` is included.
+        figures: tables of the figures that figure_runs.csv names.
 
-def comparison(folder: Path) -> Picture | None:
-    """The curves over those of other results, if scripts/compare.py was called."""
-    path = folder / "comparison" / "curves.png"
-    return _static("comparison", path) if path.is_file() else None
-
-
-def elsewhere(folder: Path) -> list[tuple[str, str, list[str]]]:
-    """The figures that these results don't have, by their numbers: a protocol that makes them, and the other ones.
-
-    Their own protocol comes first.
+    Raises:
+        UserError: if the picture of a figure that has runs is missing, or if a picture is damaged.
     """
-    named = set(pd.read_csv(folder / "figure_runs.csv", dtype=str)["figure"])
-    protocols = {
-        path.stem: yaml.safe_load(path.read_text())
-        for path in (CONFIGS / "protocol").glob("*.yaml")
-    }
-    known = yaml.safe_load((CONFIGS / "sweep.yaml").read_text())["figures"]
-    by_protocols: dict[tuple[str, ...], list[str]] = {}
-    for figure in sorted(set(map(str, known)) - named, key=lambda figure: _order(_name(figure))):
-        having = sorted(name for name, of in protocols.items() if figure in map(str, of["figures"]))
-        if having:
-            having.sort(key=lambda name: name != folder.resolve().name)
-            by_protocols.setdefault(tuple(having), []).append(figure)
-    return [(_list(figures), first, others) for (first, *others), figures in by_protocols.items()]
+    files = {path.stem: path for path in (folder / "figures").glob("*.png")}
+    keys = {figure_file(figure): figure for figure in figures}
+    pictures = []
+    for name in sorted(files.keys() | keys.keys(), key=figure_order):
+        if name in keys:
+            pictures.append(_drawn(folder, keys[name], figures[keys[name]]))
+        else:
+            pictures.append(_read(folder, files[name]))
+    return pictures
 
 
-def _of_runs(
-    name: str, path: Path | None, number: Any, of: tables.Tables, folder: Path, draw: Draw
-) -> Picture:
-    remedy = tables.make_missing(folder) if len(of.runs) < of.named else ""
-    if of.runs.empty:
-        caption = [f"None of its {of.named} runs has been made yet."]
-        return Picture(name, _heading(name), "", caption, "", 0, 0, [], remedy)
-    if path is None:
-        missing = folder / "figures" / f"{name}.png"
-        raise UserError(
-            f"{missing} is missing; make it with: make figures PROTOCOL={folder.resolve().name}"
-        )
-    with matplotlib_style.context(style.RC, after_reset=True):  # as scripts/figures.py draws it
-        drawn = panels(draw[number](of), name)
-    return Picture(*_file(name, path), drawn, remedy)
+def read_comparison(folder: Path) -> Picture | None:
+    """The figure of scripts/compare.py, None if it has not been run."""
+    path = folder / "comparison" / "curves.png"
+    return _read(folder, path, name="comparison") if path.is_file() else None
 
 
-def _static(name: str, path: Path) -> Picture:
-    return Picture(*_file(name, path), [], "")
+def absent_figures(folder: Path, present: Collection[str]) -> list[tuple[str, str, list[str]]]:
+    """Figures that the results lack, such as "Figures 3, 5": a protocol with them, and others."""
+    groups = owners_of_absent(folder.resolve().name, present)
+    return [(list_figures(figures), first, others) for figures, first, others in groups]
 
 
-def _file(name: str, path: Path) -> tuple[str, str, str, list[str], str, int, int]:
-    """A picture's first fields, from its file: title and caption are those that style.save wrote into it."""
-    with Image.open(path) as image:
-        words = {key: str(text) for key, text in getattr(image, "text", {}).items()}
-        buffer = io.BytesIO()
-        image.convert("RGB").save(
-            buffer, "WEBP", lossless=True
-        )  # a third of the PNG, to the pixel the same
-        size = image.size
-    uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-    title, caption = (
-        " ".join(words.get("Title", "").split()),
-        words.get("Description", "").split("\n"),
-    )
-    return name, _heading(name), title, [part for part in caption if part], uri, *size
-
-
-def _name(figure: int | str) -> str:
-    """The name of a figure's file."""
-    return f"figure{figure}" if str(figure).isdigit() else str(figure)
-
-
-def _order(name: str) -> tuple[float, str]:
-    """Figures by number, then those that have none by name."""
-    number = re.match(r"figure(\d+)", name)
-    return (int(number[1]), name) if number else (float("inf"), name)
-
-
-def _heading(name: str) -> str:
-    """figure1_paths is "Figure 1, paths"."""
-    number = re.fullmatch(r"figure(\d+)(?:_(\w+))?", name)
-    if number is None:
-        return name.replace("_", " ").capitalize()
-    return f"Figure {number[1]}" + (f", {number[2].replace('_', ' ')}" if number[2] else "")
-
-
-def _list(figures: list[str]) -> str:
-    """Figures 4, 6, Meter"""
+def list_figures(figures: list[str]) -> str:
+    """Names of several figures, such as "Figures 4, 6, Corridor meter"."""
     numbers = [figure for figure in figures if figure.isdigit()]
-    others = [_heading(figure) for figure in figures if not figure.isdigit()]
-    return ", ".join(
-        [f"Figure{'s' * (len(numbers) > 1)} {', '.join(numbers)}"] * bool(numbers) + others
+    names = [figure_name(figure) for figure in figures if not figure.isdigit()]
+    if numbers:
+        names.insert(0, f"Figure{'s' * (len(numbers) > 1)} {', '.join(numbers)}")
+    return ", ".join(names)
+
+
+def _drawn(folder: Path, figure: str, tables: Tables) -> Picture:
+    """A figure of runs, with interactive panels."""
+    name = figure_file(figure)
+    command = complete_command(folder) if tables.missing else ""
+    if tables.runs.empty:
+        caption = [f"None of its {tables.planned} runs is completed."]
+        return Picture(name, figure_name(figure), caption=caption, missing_command=command)
+    if figure not in DRAW:
+        raise UserError(
+            f"{folder / 'figure_runs.csv'} names the unknown figure {figure}; "
+            f"the known ones are {', '.join(DRAW)}"
+        )
+    path = folder / "figures" / f"{name}.png"
+    with style.applied():  # as in scripts/figures.py
+        drawn = panels(draw_figure(folder, figure, tables), name)
+    return _read(folder, path, drawn=drawn, command=command)
+
+
+def _read(
+    folder: Path, path: Path, name: str = "", drawn: list[Panel] | None = None, command: str = ""
+) -> Picture:
+    """A picture file, with the title and the caption that `style.save` wrote into it."""
+    make = f"make figures PROTOCOL={folder.resolve().name}"
+    if not path.is_file():
+        raise UserError(f"{path} is missing; create it with: {make}")
+    try:
+        with Image.open(path) as image:
+            text = {key: str(value) for key, value in getattr(image, "text", {}).items()}
+            buffer = io.BytesIO()
+            # Lossless WebP has a third of the PNG's size and the same pixels.
+            image.convert("RGB").save(buffer, "WEBP", lossless=True)
+            width, height = image.size
+    except (OSError, ValueError, SyntaxError):
+        raise UserError(f"{path} is not a readable picture; create it again with: {make}") from None
+    name = name or path.stem
+    return Picture(
+        name,
+        figure_name(name),
+        title=" ".join(text.get("Title", "").split()),
+        caption=[part for part in text.get("Description", "").split("\n") if part],
+        image="data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(),
+        width=width,
+        height=height,
+        panels=drawn or [],
+        missing_command=command,
     )

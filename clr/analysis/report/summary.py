@@ -1,8 +1,8 @@
-"""What the report tells in words and numbers: the verdicts, the sweep, what was assumed, what the runs stood on."""
+"""Tables and texts of the report: the sweep, the comparison, assumptions and provenance."""
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,17 @@ from markdown_it import MarkdownIt
 
 from clr.analysis.baseline import best_fixed_rate, diverged
 from clr.analysis.names import display_name
-from clr.analysis.verdicts import Verdict
-from clr.errors import UserError
+from clr.analysis.tables import reproduce_command
+from clr.config import CONFIGS
+from clr.errors import UserError, first_line
 from clr.runs.command import command
 
-README = Path(__file__).parents[2] / "README.md"
-ASSUMPTIONS = "## Assumptions where the paper is silent\n"
+ASSUMPTIONS = CONFIGS.parent / "docs" / "assumptions.md"
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A number over the seeds."""
+    """Mean and range of a number over the seeds."""
 
     mean: float
     low: float
@@ -32,207 +32,186 @@ class Spread:
 
 @dataclass(frozen=True)
 class Configuration:
-    """The runs of a sweep that differ in their seeds alone."""
+    """Runs of a sweep that differ only in their seeds."""
 
     data: str
     model: str
     batch_size: int
     optimizer: str
-    rate: float | None  # None where the optimizer sets its own
-    best: bool  # the best fixed rate, which CLR is compared with
+    rate: float | None  # None if the optimizer sets its own
+    best: bool  # whether it is the best fixed rate, the baseline
     seeds: int
-    diverged: int  # seeds
-    loss: Spread | None  # None if all seeds diverged
-    accuracy: Spread | None
+    diverged: int  # number of diverged seeds
+    loss: Spread | None  # final training loss; None if all seeds diverged
+    accuracy: Spread | None  # test accuracy, percent; None if all seeds diverged
     seconds: float  # mean
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A curve of these results and the same one of others."""
+    """A curve of these results and the same curve of others."""
 
     data: str
     model: str
     batch_size: int
     optimizer: str
     rate: float | None
-    loss: Spread  # final
+    loss: Spread  # final training loss
     other_loss: Spread
-    windows_within: int  # parts of training in which they lie within the spread over the seeds
+    windows_within: int  # windows of training in which the curves agree
     windows: int
     agreement: str
 
 
-def verdicts(folder: Path) -> list[dict[str, str]]:
-    """The rows of claims.csv, with their models as people call them."""
-    path = folder / "claims.csv"
-    if not path.is_file():
-        raise UserError(
-            f"{path} is missing; make it with: .venv/bin/python scripts/claims.py {folder}"
-        )
-    rows: list[dict[str, str]] = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict(
-        "records"
-    )  # type: ignore[assignment]
-    unknown = [row["verdict"] for row in rows if row["verdict"] not in set(Verdict)]
-    if unknown:
-        raise UserError(
-            f"{path} has the verdict {unknown[0]!r}, which is none of: {', '.join(Verdict)}"
-        )
-    return [{**row, "model": display_name(row["model"])} for row in rows]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper, and what became of it in each scope: one data set, one model, one batch size."""
-
-    name: str
-    rule: str  # that of all rows; empty if they have several
-    statistic: str  # likewise
-    rows: list[dict[str, str]]
-
-
-def by_claim(rows: list[dict[str, str]]) -> list[Claim]:
-    """The rows of each claim."""
-    claims: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        claims.setdefault(row["claim"], []).append(row)
-    return [
-        Claim(name, _shared(of, "rule"), _shared(of, "statistic"), of)
-        for name, of in claims.items()
-    ]
-
-
-def _shared(rows: list[dict[str, str]], column: str) -> str:
-    """The value that all rows have which have one."""
-    values = {row[column] for row in rows if row[column]}
-    return values.pop() if len(values) == 1 else ""
-
-
-def by_scope(rows: list[dict[str, str]]) -> dict[str, dict[str, str]]:
-    """The verdict of each claim in each scope; a claim about a figure without runs has that figure for a scope."""
-    scopes: dict[str, dict[str, str]] = {}
-    for row in rows:
-        name = " · ".join(
-            filter(
-                None,
-                (
-                    row["data"],
-                    row["model"],
-                    row["batch_size"] and f"batch size {row['batch_size']}",
-                ),
-            )
-        )
-        scopes.setdefault(name or f"Figure {row['figure']}", {})[row["claim"]] = row["verdict"]
-    # Those that have runs first.
-    return dict(sorted(scopes.items(), key=lambda scope: scope[0].startswith("Figure ")))
-
-
 def configurations(runs: pd.DataFrame) -> list[Configuration]:
-    """The sweep: one row for all seeds of a configuration, of the rows of runs.csv."""
+    """One row of the sweep for each optimizer, rate, data set, model and batch size.
+
+    Diverged seeds are counted, and left out of the means.
+
+    Args:
+        runs: rows of runs.csv.
+    """
     rows = []
     for _, panel in runs.groupby(["dataset", "data_label", "model", "batch_size"]):
         for optimizer, own in panel.groupby("optimizer"):
             fixed = own[own["learning_rate"].notna()]
             best = best_fixed_rate(fixed) if len(fixed) else None
             for rate, seeds in own.groupby("learning_rate", dropna=False):
-                survived = seeds[~diverged(seeds)]
-                first = seeds.iloc[0]
-                rows.append(
-                    Configuration(
-                        data=first["data_label"],
-                        model=display_name(first["model"]),
-                        batch_size=int(first["batch_size"]),
-                        optimizer=display_name(optimizer),
-                        rate=None if pd.isna(rate) else float(rate),  # type: ignore[arg-type]
-                        best=best is not None and rate == best.learning_rate,
-                        seeds=len(seeds),
-                        diverged=len(seeds) - len(survived),
-                        loss=_spread(survived["final_train_loss"]),
-                        accuracy=_spread(100 * survived["final_test_accuracy"]),
-                        seconds=float(seeds["seconds"].mean()),
-                    )
-                )
+                is_best = best is not None and rate == best.learning_rate
+                rows.append(_configuration(str(optimizer), rate, is_best, seeds))
     return rows
 
 
+def _configuration(optimizer: str, rate: Any, best: bool, seeds: pd.DataFrame) -> Configuration:
+    first, survived = seeds.iloc[0], seeds[~diverged(seeds)]
+    return Configuration(
+        data=first["data_label"],
+        model=display_name(first["model"]),
+        batch_size=int(first["batch_size"]),
+        optimizer=display_name(optimizer),
+        rate=None if pd.isna(rate) else float(rate),
+        best=best,
+        seeds=len(seeds),
+        diverged=len(seeds) - len(survived),
+        loss=_spread(survived["final_train_loss"]),
+        accuracy=_spread(100 * survived["final_test_accuracy"]),
+        seconds=float(seeds["seconds"].mean()),
+    )
+
+
 def _spread(values: pd.Series) -> Spread | None:
+    values = values.dropna()
     return Spread(values.mean(), values.min(), values.max()) if len(values) else None
 
 
 def compared(folder: Path) -> list[Compared]:
-    """What scripts/compare.py found, if it was called."""
+    """Rows of comparison/agreement.csv, empty if scripts/compare.py has not been run."""
     path = folder / "comparison" / "agreement.csv"
     if not path.is_file():
         return []
-    return [
-        Compared(
-            data=row["dataset"],
-            model=display_name(row["model"]),
-            batch_size=row["batch_size"],
-            optimizer=display_name(row["optimizer"]),
-            rate=None if pd.isna(row["learning_rate"]) else row["learning_rate"],
-            loss=Spread(*(row[f"final_loss{end}"] for end in ("", "_low", "_high"))),
-            other_loss=Spread(*(row[f"other_final_loss{end}"] for end in ("", "_low", "_high"))),
-            windows_within=row["windows_within"],
-            windows=row["windows"],
-            agreement=f"{row['agreement']}, to the bit" if row["identical"] else row["agreement"],
+    # An empty cell is a missing number; a data set may be named "null".
+    text = {name: str for name in ("dataset", "model", "optimizer", "agreement")}
+    numbers = ["learning_rate", *(f"{a}{b}" for a in _LOSSES for b in ("", "_low", "_high"))]
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=text,
+            keep_default_na=False,
+            na_values={name: ["", "nan"] for name in numbers},
         )
-        for row in pd.read_csv(path).to_dict("records")
-    ]
+        return [_compared(row) for row in table.to_dict("records")]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"no column {error}" if isinstance(error, KeyError) else first_line(error)
+        raise UserError(
+            f"{path} is damaged: {problem}; create it again with: "
+            f".venv/bin/python scripts/compare.py {folder}"
+        ) from None
+
+
+_LOSSES = ("final_loss", "other_final_loss")
+
+
+def _compared(row: dict[Any, Any]) -> Compared:
+    loss, other_loss = (
+        Spread(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))) for name in _LOSSES
+    )
+    return Compared(
+        data=row["dataset"],
+        model=display_name(row["model"]),
+        batch_size=row["batch_size"],
+        optimizer=display_name(row["optimizer"]),
+        rate=None if pd.isna(row["learning_rate"]) else float(row["learning_rate"]),
+        loss=loss,
+        other_loss=other_loss,
+        windows_within=row["windows_within"],
+        windows=row["windows"],
+        agreement="identical" if row["identical"] else row["agreement"],
+    )
 
 
 def assumptions() -> str:
-    """README's section about them, as HTML: it is the one place where they stand."""
-    _, found, after = README.read_text().partition(ASSUMPTIONS)
-    if not found:
+    """docs/assumptions.md as HTML, without its heading."""
+    if not ASSUMPTIONS.is_file():
+        raise UserError(f"{ASSUMPTIONS} is missing; restore it with: git checkout {ASSUMPTIONS}")
+    _, _, text = ASSUMPTIONS.read_text(encoding="utf-8").partition("\n")
+    return str(MarkdownIt("commonmark").render(text.strip()))
+
+
+def with_commands(folder: Path, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each run.json with the `command` that repeats the run."""
+    try:
+        return [{**record, "command": command(record["config"])} for record in records]
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{README.name} has no section “{ASSUMPTIONS.strip('# ')}”, which the report shows"
-        )
-    return str(MarkdownIt("commonmark").render(after.partition("\n## ")[0]))
+            f"{folder / 'runs.jsonl'} is damaged: a config lacks {first_line(error)}; "
+            f"create it again with: {reproduce_command(folder)}"
+        ) from None
 
 
-def made(folder: Path) -> list[dict[str, Any]]:
-    """Each run.json of the runs, with the `command` that repeats it."""
-    path = folder / "runs.jsonl"
-    if not path.is_file():
-        raise UserError(
-            f"{path} is missing; make it with: make reproduce PROTOCOL={folder.resolve().name}"
-        )
-    runs = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{**run, "command": command(run["config"])} for run in runs]
+def provenance(records: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Provenance of the runs: the values of each fact, the most frequent first.
 
-
-def provenance(runs: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """What the runs stood on: each fact with the values that it has among them, the most frequent first."""
+    A fact with several values counts the runs of each.
+    """
     facts: dict[str, Counter[str]] = {}
-    for run in runs:
-        from_run, data = run["provenance"], run["data"]
-        of_run = {
-            "Revision of the code": from_run["revision"],
-            "Data, by SHA-256": f"{data['label']}: {data['fingerprint']}",
-            "Hardware": from_run["hardware"],
-            "Device": f"{run['device']}, {from_run['threads']} threads",
-            "Platform": f"{from_run['platform']}, Python {from_run['python']}",
-            "Libraries": ", ".join(
-                f"{name} {version}" for name, version in from_run["libraries"].items()
-            ),
-        }
-        for fact, value in of_run.items():
+    for record in records:
+        for fact, value in _facts(record).items():
             facts.setdefault(fact, Counter())[value] += 1
+    return {fact: _counted(values) for fact, values in facts.items()}
+
+
+def _facts(record: dict[str, Any]) -> dict[str, str]:
+    own, data = record["provenance"], record["data"]
+    libraries = own.get("libraries", {})
     return {
-        fact: [
-            f"{value} ({n} runs)" if len(values) > 1 else value for value, n in values.most_common()
-        ]
-        for fact, values in facts.items()
+        "Revision of the code": str(own.get("revision")),
+        "Data, by SHA-256": f"{data['label']}: {data['fingerprint']}",
+        "Hardware": str(own.get("hardware")),
+        "Device": f"{record['device']}, {own.get('threads')} threads",
+        "Platform": f"{own.get('platform')}, Python {own.get('python')}",
+        "Libraries": ", ".join(f"{name} {version}" for name, version in libraries.items()),
     }
 
 
-def whole_command(folder: Path, runs: list[dict[str, Any]]) -> str:
-    """The command that makes all of a protocol's results."""
-    sources = {run["config"]["dataset"]["source"] for run in runs}
+def _counted(values: Counter[str]) -> list[str]:
+    if len(values) == 1:
+        return list(values)
+    return [f"{value} ({n} run{'s' * (n > 1)})" for value, n in values.most_common()]
+
+
+def total_seconds(records: list[dict[str, Any]]) -> float:
+    """Sum of the runs' times; a run without a recorded time counts as 0."""
+    seconds = pd.Series([record["summary"].get("seconds") for record in records], dtype=float)
+    return float(seconds.sum())
+
+
+def whole_command(folder: Path, records: list[dict[str, Any]]) -> str:
+    """Command that reproduces all results of a protocol."""
+    sources = {record["config"]["dataset"]["source"] for record in records}
     paths = [
-        f"{source.upper()}=/folder/of/{source}"
+        f"{source.upper()}=/path/to/{source}"
         for source in ("cifar10", "imagenet")
         if source in sources
     ]
-    return " ".join(["make", "reproduce", f"PROTOCOL={folder.resolve().name}", *paths])
+    protocol = shlex.quote(folder.resolve().name)
+    return " ".join(["make", "reproduce", f"PROTOCOL={protocol}", *paths])

@@ -1,18 +1,18 @@
-// Without JavaScript, and in print, the page shows pictures and plain tables: all of this only adds to it.
+// Interactive plots and sortable tables. Without JavaScript, and in print, the page shows pictures and plain tables.
 
-// The source of a library that the page holds compressed.
+// Source of a library that the page contains in compressed form.
 function unpacked(id) {
   const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
 
-const { items, dark } = JSON.parse(document.getElementById("curves").textContent);
+const { items, dark } = JSON.parse(document.getElementById("plots").textContent);
 const scheme = matchMedia("(prefers-color-scheme: dark)");
 const plots = [];
 let mouse = false;
 
-// Axes and legends take their colours from report.css; those of the curves are kept in Bokeh's models.
-function recolour(plot) {
+// Colors of axes and legends come from report.css; colors of curves are properties of Bokeh's models.
+function recolor(plot) {
   const swap = scheme.matches ? dark : Object.fromEntries(Object.entries(dark).map(([light, on]) => [on, light]));
   for (const { glyph } of plot.model.renderers) {
     for (const property of ["line_color", "fill_color"]) {
@@ -23,7 +23,7 @@ function recolour(plot) {
   plot.request_repaint();
 }
 
-// A mouse zooms by dragging, and finds the tools where it points; a finger that is dragged over a plot moves the page.
+// With a mouse, dragging zooms and the tools appear at the pointer. On a touch screen, dragging scrolls the page.
 function useMouse({ model: { toolbar } }) {
   toolbar.active_drag = toolbar.tools.find((tool) => tool.type === "BoxZoomTool");
   toolbar.autohide = true;
@@ -33,7 +33,7 @@ async function draw(item) {
   try {
     const plot = (await Bokeh.embed.embed_item(item)).roots[0];
     plots.push(plot);
-    recolour(plot);
+    recolor(plot);
     if (mouse) useMouse(plot);
   } catch (error) {
     const panels = document.getElementById(item.target_id).closest(".panels");
@@ -43,11 +43,11 @@ async function draw(item) {
   }
 }
 
-const script = document.createElement("script"); // Bokeh is none of the modules that one can import
+const script = document.createElement("script"); // Bokeh is not an ES module and cannot be imported
 script.textContent = await unpacked("bokeh");
 document.head.append(script);
 
-// All at once would hold up a telephone: a panel is drawn when it comes near.
+// A panel is drawn when it is about to become visible: drawing all of them at once would block a phone.
 const near = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
     if (!isIntersecting) continue;
@@ -60,10 +60,10 @@ for (const panels of document.querySelectorAll(".panels")) {
   panels.closest("figure").classList.add("interactive");
   panels.querySelectorAll(".plot").forEach((plot) => near.observe(plot));
 }
-scheme.addEventListener("change", () => plots.forEach(recolour));
-document.addEventListener("pointerover", function found({ pointerType }) {
+scheme.addEventListener("change", () => plots.forEach(recolor));
+document.addEventListener("pointerover", function onPointer({ pointerType }) {
   if (pointerType !== "mouse") return;
-  document.removeEventListener("pointerover", found);
+  document.removeEventListener("pointerover", onPointer);
   mouse = true;
   plots.forEach(useMouse);
 });
