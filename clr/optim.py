@@ -16,7 +16,7 @@ from torch import Tensor
 from clr.step.grad_norm import grad_norm_sq
 from clr.step.loss import Loss, check_loss, mean_over_ranks, ranks_agree
 from clr.step.rate import Rate, rate_dtype
-from clr.step.update import GroupUpdate, fits_kernel, float64_results, norms
+from clr.step.update import GroupUpdate, exceeds_kernel, float64_results, norms
 
 __all__ = ["CLR", "grad_norm_sq"]
 
@@ -190,12 +190,12 @@ class CLR(torch.optim.Optimizer):
         h = (gap / norm_sq).masked_fill_(at_rest, 0.0)
         skip = ((gap + norm_sq) * 0).isnan()  # nan or infinite
         dtypes = set().union(*(update.dtypes for update in updates))
-        fits = fits_kernel(h.clamp(max=max(caps)), length, dtypes)
-        results = None
-        if gap.device.type == "cpu" and not (skip or fits):  # free on the CPU, a wait elsewhere
+        largest, results = h.clamp(max=max(caps)), None
+        if gap.device.type != "cpu":
+            skip = skip | exceeds_kernel(largest, length, dtypes, on_cpu=False)
+        elif exceeds_kernel(largest.item(), length.item(), dtypes, on_cpu=True) and not skip:
             results = float64_results(updates, [min(h.item(), cap) for cap in caps])
-        if results is None:
-            skip = skip | ~fits
+            skip = skip | (results is None)
         h.masked_fill_(skip, 0.0)
         skipped = self.param_groups[0]["skipped"].to(gap.device) + skip
         for group, update, cap in zip(self.param_groups, updates, caps, strict=True):
@@ -247,7 +247,7 @@ class CLR(torch.optim.Optimizer):
                     "lr of CLR was set from outside, perhaps by a learning-rate scheduler; this has "
                     "no effect, because CLR computes the rate of each step. Remove the scheduler, "
                     'or schedule the bound: param_groups[i]["max_lr"]',
-                    stacklevel=4,
+                    stacklevel=2,
                 )
 
     def __getstate__(self) -> dict[str, Any]:

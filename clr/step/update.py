@@ -132,11 +132,13 @@ def float64_results(
     return result if all(updated.isfinite().all() for _, updated in result) else None
 
 
-def norms(updates: Sequence[GroupUpdate], device: torch.device, dtype: torch.dtype) -> Tensor:
+def norms(
+    updates: Sequence[GroupUpdate], device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """‖g‖² over all updates, and the sum of the norms of its parts, which is 0 only where g is.
 
     Returns:
-        Shape (2,): on `device`, in `dtype`. The second is at least ‖g‖, and equal to it where all
+        0-dim tensors on `device`, in `dtype`. The second is at least ‖g‖, and equal to it where all
         gradients are of one kind.
     """
     squares, lengths = [], []
@@ -149,25 +151,24 @@ def norms(updates: Sequence[GroupUpdate], device: torch.device, dtype: torch.dty
                 length = square.sqrt()
             squares.append(square)
             lengths.append(length)
-    if not squares:
-        return torch.zeros(2, dtype=dtype, device=device)
-    return torch.stack([total(squares), total(lengths)])
+    zero = torch.zeros((), dtype=dtype, device=device)
+    return (total(squares), total(lengths)) if squares else (zero, zero)
 
 
-def fits_kernel(rate: Tensor, length: Tensor, dtypes: set[torch.dtype]) -> Tensor:
-    """Whether the fused kernels can take a step of this rate and length: 0-dim bool.
+def exceeds_kernel(
+    rate: Tensor | float, length: Tensor | float, dtypes: set[torch.dtype], on_cpu: bool
+) -> Tensor | bool:
+    """Whether the fused kernels cannot take a step of this rate, along a gradient of this length.
 
-    The rate must be a normal number of the kernel's arithmetic, float32 unless all parameters are
-    float64 on the CPU, and no parameter may move by more than half of the largest number it can
-    hold. A rate of 0 fits.
+    They can if the rate is 0 or a normal number of the kernel's arithmetic, which is float32 unless
+    all parameters are float64 on the CPU, and if no parameter moves by more than half of the
+    largest number it can hold.
     """
-    narrow = [dtype for dtype in dtypes if dtype != torch.float64]
-    arithmetic = torch.finfo(
-        torch.float32 if narrow or rate.device.type != "cpu" else torch.float64
-    )
+    in_float64 = on_cpu and dtypes <= {torch.float64}
+    arithmetic = torch.finfo(torch.float64 if in_float64 else torch.float32)
     largest = min((torch.finfo(dtype).max for dtype in dtypes), default=arithmetic.max)
-    in_range = (rate >= arithmetic.tiny) & (rate <= arithmetic.max) & (rate * length <= largest / 2)
-    return in_range | (rate == 0)
+    too_small = (rate > 0) & (rate < arithmetic.tiny)
+    return too_small | (rate > arithmetic.max) | (rate * length > largest / 2)
 
 
 def _same_memory_layout(p: Tensor, g: Tensor) -> bool:
