@@ -5,6 +5,6 @@
 
 from clr.optim import CLR
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["CLR", "__version__"]

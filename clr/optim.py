@@ -64,10 +64,10 @@ class CLR(torch.optim.Optimizer):
 
     Skipped steps:
         A step that cannot be taken leaves all parameters alone, has rate 0 and increments `skipped`:
-        if the loss or ‖g‖² is not finite; if a new parameter would not be finite; if an uncapped
-        rate exceeds 2¹⁴⁹, the inverse of the smallest float32 (for float64 parameters, the largest
-        float64). Devices other than the CPU use float32 without looking at the result, and also
-        skip if ‖g‖ is outside 1e-12 to 1.8e19 or the rate is not a normal float32.
+        if the loss or ‖g‖² is not finite, if a new parameter would not be, or if ‖g‖² underflows
+        and an uncapped rate overflows in the parameters' arithmetic (float32, or float64). Devices
+        other than the CPU do not look at the norm, which they take in float32: they also skip if
+        ‖g‖ is not between 1e-12 and 1.8e19, or the rate is not a normal float32.
 
     Caveats, see docs/optimizer.md:
         * E* = 0 fails with label smoothing, weight decay or another penalty inside the loss, and
@@ -172,7 +172,8 @@ class CLR(torch.optim.Optimizer):
             self._require_zero_gradients(updates, closure)
             return None
         self._warn_of_schedulers()
-        device = next((u.device for u in updates if u.device), self.param_groups[0]["lr"].device)
+        fallback = self.param_groups[0]["skipped"].device
+        device = next((update.device for update in updates if update.device), fallback)
         # The loss comes before the norm, whose long read empties the caches.
         gap = mean_over_ranks(loss, device, self.process_group) - self._f_star()
         norm_sq, length = norms(updates, device, gap.dtype)
@@ -194,7 +195,8 @@ class CLR(torch.optim.Optimizer):
         if gap.device.type != "cpu":
             skip = skip | exceeds_kernel(largest, length, dtypes, on_cpu=False)
         elif exceeds_kernel(largest.item(), length.item(), dtypes, on_cpu=True) and not skip:
-            results = float64_results(updates, [min(h.item(), cap) for cap in caps])
+            rates = [min(h.item(), cap) for cap in caps]
+            results = float64_results(updates, rates, norm_sq.item())
             skip = skip | (results is None)
         h.masked_fill_(skip, 0.0)
         skipped = self.param_groups[0]["skipped"].to(gap.device) + skip

@@ -64,10 +64,11 @@ def ranks_agree(norm_sq: Tensor, group: dist.ProcessGroup | None) -> bool:
     largest, smallest = bounds[0].item(), -bounds[1].item()  # waits for the device
     if largest - smallest > NORM_TOLERANCE * largest:
         raise RuntimeError(
-            f"‖g‖² differs between ranks ({smallest:.3g} to {largest:.3g}), but CLR needs the norm of "
-            "the whole gradient, averaged over the ranks. Wrap the model in DistributedDataParallel, "
-            "or shard it with FSDP2 (fully_shard); ZeroRedundancyOptimizer and FSDP1 give each rank "
-            "a part of the gradient and cannot be used with CLR"
+            f"‖g‖² differs between ranks ({smallest:.3g} to {largest:.3g}), but CLR needs the norm "
+            "of the whole gradient, averaged over the ranks. Wrap the model in "
+            "DistributedDataParallel, or shard it with FSDP2 (fully_shard). "
+            "ZeroRedundancyOptimizer and FSDP1, whose ranks have only a part of the gradient, "
+            "cannot be used with CLR"
         )
     return 0 < largest < math.inf
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from clr.step.grad_norm import is_dense, norm, total
 
-# Largest rate of a step in float32 or less: the inverse of the smallest positive float32.
-MAX_RATE = 2.0**149
+# The smallest positive float32, and the largest.
+TINY, HUGE = 2.0**-149, torch.finfo(torch.float32).max
 
 
 class Kind(NamedTuple):
@@ -115,18 +115,20 @@ class GroupUpdate:
 
 
 def float64_results(
-    updates: Sequence[GroupUpdate], rates: Sequence[float]
+    updates: Sequence[GroupUpdate], rates: Sequence[float], norm_sq: float
 ) -> list[tuple[Tensor, Tensor]] | None:
     """Parameters and their new values, for steps that the fused kernels cannot take; CPU only.
 
     Returns:
-        None if the step cannot be taken in float64 either: a rate is too large, a new value is not
-        finite, or parameters are sharded, because the ranks would have to agree on it.
+        None if the step cannot be taken in float64 either: ‖g‖² underflows and the rate overflows in
+        the arithmetic of the parameters, float32 at least; a new value is not finite; or parameters
+        are sharded, because the ranks would have to agree on it.
     """
     result = []
     for update, lr in zip(updates, rates, strict=True):
-        limit = math.inf if update.dtypes <= {torch.float64} else MAX_RATE
-        if update.is_sharded or not lr < limit:
+        in_float64 = update.dtypes <= {torch.float64}
+        overflows = math.isinf(lr) if in_float64 else lr > HUGE and norm_sq < TINY
+        if update.is_sharded or overflows:
             return None
         result += update.float64_result(lr)
     return result if all(updated.isfinite().all() for _, updated in result) else None
