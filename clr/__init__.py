@@ -1,4 +1,4 @@
-"""The Corridor Learning Rate: the optimizer, and the harness that reproduces the paper's experiments.
+"""The Corridor Learning Rate: the optimizer, and a harness for the experiments of the paper.
 
 `CLR` and `clr.geometry` need torch, NumPy and SciPy alone.
 """

@@ -63,8 +63,8 @@ class CLR(torch.optim.Optimizer):
         for the first one of several ranks.
 
     Skipped steps:
-        A step that cannot be taken leaves all parameters alone, has rate 0 and increments `skipped`:
-        if the loss or ‖g‖² is not finite, if a new parameter would not be, or if ‖g‖² underflows
+        A step that cannot be taken changes no parameter, has rate 0 and increments `skipped`: if the
+        loss or ‖g‖² is not finite, if a new parameter would not be, or if ‖g‖² underflows
         and an uncapped rate overflows in the parameters' arithmetic (float32, or float64). Devices
         other than the CPU do not look at the norm, which they take in float32: they also skip if
         ‖g‖ is not between 1e-12 and 1.8e19, or the rate is not a normal float32.
@@ -154,7 +154,7 @@ class CLR(torch.optim.Optimizer):
         """Take one step and return this rank's loss.
 
         Args:
-            closure: computes the loss, calls `backward` and returns the loss; gradients are enabled.
+            closure: computes the loss, calls `backward`, returns the loss; gradients are enabled.
             loss: the loss whose gradients are in `.grad`: one real number, as a tensor or a float.
                 With gradient accumulation, the mean over the micro-batches; with
                 `torch.amp.GradScaler`, the unscaled loss:
@@ -246,8 +246,8 @@ class CLR(torch.optim.Optimizer):
             if not self._has_warned and getattr(group["lr"], "is_overwritten", True):
                 self._has_warned = True
                 warnings.warn(
-                    "lr of CLR was set from outside, perhaps by a learning-rate scheduler; this has "
-                    "no effect, because CLR computes the rate of each step. Remove the scheduler, "
+                    "lr of CLR was set from outside, perhaps by a learning-rate scheduler; this "
+                    "has no effect, because CLR computes the rate of each step. Remove the scheduler, "
                     'or schedule the bound: param_groups[i]["max_lr"]',
                     stacklevel=2,
                 )

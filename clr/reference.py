@@ -6,7 +6,7 @@ import torch
 
 
 class ReferenceCLR(torch.optim.Optimizer):
-    """θ ← θ − min(h, max_lr) g with h = (E − f*) / ‖g‖², in float64, rounded to the parameters' dtype."""
+    """θ ← θ − min(h, max_lr) g with h = (E − f*) / ‖g‖², in float64, then rounded."""
 
     def __init__(self, params, f_star=0.0, max_lr=math.inf):  # type: ignore[no-untyped-def]
         super().__init__(params, {"f_star": f_star, "max_lr": max_lr})

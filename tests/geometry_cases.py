@@ -38,7 +38,7 @@ class Inside:
     length: float
 
     @property
-    def whole(self) -> float:
+    def time_to_end(self) -> float:
         """The rate, or the flow's time, that reaches the end."""
         return self.length / self.c
 
@@ -102,7 +102,7 @@ def rings(draw):
 def ruled(draw):
     surface = Ruled(draw(slopes), draw(curves))
     u = draw(st.floats(0.1, 0.8)) * min(surface.curve.reach, 2)
-    theta, _ = surface.over(tensor(draw(st.floats(-2, 2))), tensor(u))
+    theta, _ = surface.ruling(tensor(draw(st.floats(-2, 2))), tensor(u))
     return Inside(surface, theta[0], surface.c, u)
 
 

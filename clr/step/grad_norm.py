@@ -48,8 +48,8 @@ def total(parts: Sequence[Tensor]) -> Tensor:
 def norm(grads: list[Tensor]) -> Tensor:
     """Norm of tensors of one device and dtype, 0-dim, in `sum_dtype(device)`.
 
-    On the CPU a result out of range is computed again, of scaled gradients in float64: looking at it
-    costs nothing there. Other devices would have to synchronise; an inaccurate result becomes nan.
+    On the CPU a result out of range is computed again, from scaled gradients in float64; looking at
+    it costs nothing there. Other devices would have to synchronise; an inaccurate result becomes nan.
     """
     device, dtype = grads[0].device, grads[0].dtype
     # Naming a dtype selects a slower kernel even for float32: only for half precision.
@@ -70,7 +70,7 @@ def sum_dtype(device: torch.device) -> torch.dtype:
 
 
 def is_dense(x: Tensor) -> bool:
-    """Whether the elements of `x` fill their memory without gaps, in row-major or channels_last order."""
+    """Whether `x` fills its memory without gaps, in row-major or channels_last order."""
     return x.is_contiguous() or (
         x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     )
@@ -81,7 +81,7 @@ def _norm_of_norms(norms: Tensor, device: torch.device) -> Tensor:
 
 
 def _scaled_norm(grads: list[Tensor]) -> Tensor:
-    """Norm in float64 of gradients divided by their largest element; CPU, with copies of their size."""
+    """Norm in float64 by way of gradients divided by their largest element; copies them; CPU."""
     grads = [g.double() for g in grads if g.numel() > 0]
     largest = max((g.abs().max() for g in grads), default=torch.zeros((), dtype=torch.float64))
     if largest == 0 or not largest.isfinite():
@@ -91,7 +91,7 @@ def _scaled_norm(grads: list[Tensor]) -> Tensor:
 
 
 def _row_norms(grads: list[Tensor], wide: torch.dtype | None) -> Tensor:
-    """Norms of the rows of at most `ROW_LENGTH` elements that make up `grads`, shape (rows,); CPU."""
+    """Norms of rows of at most `ROW_LENGTH` elements of `grads`, shape (rows,); CPU."""
     norms, remainders = [], []
     for g in grads:
         n = g.numel()

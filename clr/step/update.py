@@ -120,8 +120,8 @@ def float64_results(
     """Parameters and their new values, for steps that the fused kernels cannot take; CPU only.
 
     Returns:
-        None if the step cannot be taken in float64 either: ‖g‖² underflows and the rate overflows in
-        the arithmetic of the parameters, float32 at least; a new value is not finite; or parameters
+        None if the step cannot be taken in float64 either: ‖g‖² underflows and the rate overflows
+        in the arithmetic of the parameters, float32 at least; a new value is not finite; or parameters
         are sharded, because the ranks would have to agree on it.
     """
     result = []

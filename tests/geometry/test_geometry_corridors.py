@@ -19,12 +19,12 @@ from clr.geometry import (
     Ruled,
     Sine,
     Tube,
-    at,
     derivatives,
     fall,
     gradient,
     gradient_flow,
     modified_loss,
+    step_measures,
 )
 
 EXACT, FLOW = 1e-10, 1e-9
@@ -60,7 +60,7 @@ def test_in_a_corridor_hg_is_zero_and_the_gradient_has_one_length(case):
 @drawn
 @given(corridors)
 def test_in_a_corridor_the_flow_is_straight_and_of_constant_speed(case):
-    times = [0.3 * case.whole, 0.6 * case.whole, 0.9 * case.whole]
+    times = [0.3 * case.time_to_end, 0.6 * case.time_to_end, 0.9 * case.time_to_end]
     g = gradient(case.surface, case.theta)
     for time, flowed in zip(times, gradient_flow(case.surface, case.theta, times), strict=True):
         assert float((flowed - (case.theta - time * g)).norm()) < FLOW * case.length
@@ -134,7 +134,7 @@ def test_hg_is_half_the_gradient_of_the_squared_norm(surface, theta):
 @drawn
 @given(corridors, parts)
 def test_in_a_corridor_gradient_descent_and_gradient_flow_are_one(case, part):
-    step = at(case.surface, case.theta, part * case.whole)
+    step = step_measures(case.surface, case.theta, part * case.time_to_end)
     assert step["drift"] < FLOW and step["turn"] < EXACT
 
 
@@ -156,18 +156,20 @@ def test_the_modified_flow_follows_gradient_descent_one_order_closer(surface, th
     for step in (0.02 * time_scale(surface, theta), 0.01 * time_scale(surface, theta)):
         flowed = gradient_flow(modified_loss(surface, step), theta, [step])[0]
         gaps.append(float((flowed - (theta - step * g)).norm()))
-        assert gaps[-1] < 0.1 * at(surface, theta, step)["drift"] * step * float(g.norm())
+        assert gaps[-1] < 0.1 * step_measures(surface, theta, step)["drift"] * step * float(
+            g.norm()
+        )
     assert 7 < gaps[0] / gaps[1] < 9  # O(h³), where the flow of E leaves O(h²)
 
 
 @drawn
 @given(corridors, parts)
 def test_in_a_corridor_the_modified_flow_is_the_flow(case, part):
-    rate = part * case.whole
+    rate = part * case.time_to_end
     modified = gradient(modified_loss(case.surface, rate), case.theta)
     g = gradient(case.surface, case.theta)
     assert float((modified - g).norm()) < EXACT * case.c
-    assert at(case.surface, case.theta, rate)["correction"] < EXACT * case.c
+    assert step_measures(case.surface, case.theta, rate)["correction"] < EXACT * case.c
 
 
 # The loss
@@ -176,14 +178,16 @@ def test_in_a_corridor_the_modified_flow_is_the_flow(case, part):
 @drawn
 @given(corridors, parts)
 def test_in_a_corridor_the_loss_falls_linearly(case, part):
-    rate = part * case.whole
+    rate = part * case.time_to_end
     energy, g, _ = derivatives(case.surface, case.theta)
     # In units of E: near the end little is left of it, and of its digits
     after = case.surface(case.theta - rate * g)
     assert float(after) == pytest.approx(
         float(energy) - rate * case.c**2, abs=EXACT * float(energy)
     )
-    assert at(case.surface, case.theta, rate)["linearity_defect"] < 20 * EXACT  # h‖g‖² may be E/20
+    assert (
+        step_measures(case.surface, case.theta, rate)["linearity_defect"] < 20 * EXACT
+    )  # h‖g‖² may be E/20
     for alpha in (0.25, 0.5, 1.0):
         after = case.surface(case.theta - alpha * rate * g)
         assert float(fall(energy, after, g.norm(), alpha * tensor(rate))) == pytest.approx(
@@ -199,13 +203,17 @@ def test_down_a_bowl_it_falls_by_less_than_linearly(case, part):
     _, g, hg = derivatives(surface, theta)
     # Exactly, as E is quadratic: E(θ − hg) = E − h‖g‖² + ½h² g·Hg
     defect = rate / 2 * float(g @ hg) / float(g @ g)
-    assert at(surface, theta, rate)["linearity_defect"] == pytest.approx(defect, rel=1e-8)
+    assert step_measures(surface, theta, rate)["linearity_defect"] == pytest.approx(
+        defect, rel=1e-8
+    )
     assert defect > 0
 
 
 @elsewhere()
 def test_off_corridors_the_loss_is_not_linear(surface, theta):
-    assert at(surface, theta, 0.1 * time_scale(surface, theta))["linearity_defect"] > 0.01
+    assert (
+        step_measures(surface, theta, 0.1 * time_scale(surface, theta))["linearity_defect"] > 0.01
+    )
 
 
 @drawn
@@ -230,7 +238,7 @@ def test_down_the_round_bowl_one_step_of_clr_leaves_a_quarter():
 @given(tubes(), st.floats(1.1, 1.8))
 def test_a_step_beyond_the_end_of_the_corridor_is_not_linear(case, part):
     g = gradient(case.surface, case.theta)
-    after = float(case.surface(case.theta - part * case.whole * g))
+    after = float(case.surface(case.theta - part * case.time_to_end * g))
     assert after == pytest.approx(
         (part - 1) * case.c * case.length, rel=1e-8
     )  # it comes out on the other side
@@ -262,7 +270,7 @@ def test_the_flow_of_a_bowl_is_known():
 
 
 def test_a_flow_that_ends_before_the_time_is_an_error(monkeypatch):
-    monkeypatch.setattr("clr.geometry.flow.MOST", 5000)
+    monkeypatch.setattr("clr.geometry.flow.MAX_GRADIENTS", 5000)
     with pytest.raises(
         RuntimeError, match=r"cannot be followed to t = 0.6: it seems to end at t = 0.5"
     ):

@@ -25,12 +25,12 @@ from clr.geometry import (
     Sine,
     Strips,
     Tube,
-    at,
     derivatives,
     fall,
     gradient,
     gradient_flow,
     hvp,
+    step_measures,
 )
 
 EXACT = 1e-12  # a few roundings of numbers near 1
@@ -115,7 +115,7 @@ def test_over_a_curves_normals_the_distance_rises_linearly(curve, point, normal)
             energy, g, _ = derivatives(Ruled(3.0, curve), p + u * n)
             assert float(energy) == pytest.approx(3 * u, rel=1e-10)
             assert torch.allclose(g, 3 * n, rtol=0, atol=1e-9)
-        theta, energy = Ruled(3.0, curve).over(tensor(s), tensor(0.5))
+        theta, energy = Ruled(3.0, curve).ruling(tensor(s), tensor(0.5))
         assert torch.allclose(theta[0], p + 0.5 * n, rtol=0, atol=EXACT) and float(
             energy
         ) == pytest.approx(1.5)
@@ -125,7 +125,7 @@ def test_across_the_rulings_the_surface_has_the_curvature_of_its_level_curves():
     # A cone at the nearest point has H n = 0 as well. Below the parabola the level curve at u has the radius 1/k + u
     for s, u in ((0.0, 0.5), (1.2, 0.3), (-0.7, 2.0)):
         surface = Ruled(3.0, Parabola())
-        theta = surface.over(tensor(s), tensor(u))[0][0].requires_grad_()
+        theta = surface.ruling(tensor(s), tensor(u))[0][0].requires_grad_()
         radius = (1 + s**2) ** 1.5 + u
         tangent = tensor(1, s) / math.hypot(1, s)
         (product,) = hvp(surface(theta), [theta], [tangent])
@@ -137,17 +137,19 @@ def test_across_the_rulings_the_surface_has_the_curvature_of_its_level_curves():
 def test_a_ruling_is_a_line_of_steepest_descent(c, curve, s, part):
     u = part * min(curve.reach, 2)
     surface = Ruled(c, curve)
-    theta, energy = surface.over(tensor(s), tensor(u))
+    theta, energy = surface.ruling(tensor(s), tensor(u))
     flowed = gradient_flow(surface, theta[0], [0.5 * u / c])[0]
     assert float(energy) == pytest.approx(float(surface(theta[0])), rel=1e-9)
-    assert torch.allclose(flowed, surface.over(tensor(s), tensor(0.5 * u))[0][0], rtol=0, atol=1e-8)
+    assert torch.allclose(
+        flowed, surface.ruling(tensor(s), tensor(0.5 * u))[0][0], rtol=0, atol=1e-8
+    )
 
 
 @drawn
 @given(st.floats(0.3, 2), st.floats(-2, 2), st.floats(0.1, 0.8))
 def test_the_two_sides_of_the_sine_are_alike(a, s, part):
     surface = Ruled(1.0, Sine(a))
-    theta, energy = surface.over(tensor(s), tensor(-part / a))
+    theta, energy = surface.ruling(tensor(s), tensor(-part / a))
     found, _, hg = derivatives(surface, theta[0])
     assert float(found) == pytest.approx(float(energy), rel=1e-9) and float(hg.norm()) < 1e-8
 
@@ -156,7 +158,7 @@ def test_beyond_its_reach_another_point_of_the_curve_is_nearer():
     surface = Ruled(1.0, Sine(1.0))
     crest = tensor(math.pi / 2)  # the centre of curvature is 1 below it
     for u, nearer in ((0.95, False), (1.2, True)):
-        theta, energy = surface.over(crest, tensor(u))
+        theta, energy = surface.ruling(crest, tensor(u))
         assert (float(surface(theta[0])) < float(energy) - 1e-3) == nearer
 
 
@@ -220,7 +222,7 @@ def test_kappa_of_a_power_of_the_norm(p, theta):
 def test_measures_of_the_round_bowl():
     # Those of the table in docs/geometry.md: g = Hg = θ, of length 5, and the flow is e^-h θ
     h, theta = 0.1, tensor(3.0, -4.0)
-    found = at(Bowl((1.0, 1.0)), theta, h)
+    found = step_measures(Bowl((1.0, 1.0)), theta, h)
     drift = (math.exp(-h) - (1 - h)) / h
     expected = {
         "hg_norm": 5,
@@ -240,7 +242,7 @@ def test_measures_of_the_round_bowl():
 
 def test_measures_of_an_uneven_bowl_by_hand():
     # E = ½(x² + 10y²) at (3, 1): g = (3, 10), Hg = (3, 100); θ after 0.01 is (2.97, 0.9), on the flow 3e^-0.01, e^-0.1
-    found = at(Bowl((1.0, 10.0)), tensor(3.0, 1.0), 0.01)
+    found = step_measures(Bowl((1.0, 10.0)), tensor(3.0, 1.0), 0.01)
     norm, hg = math.sqrt(109), math.sqrt(10009)
     after = 0.5 * (2.97**2 + 10 * 0.9**2)
     expected = {

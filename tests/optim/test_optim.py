@@ -26,6 +26,11 @@ def bowl_step(pass_loss):
     return p.detach(), optimizer
 
 
+def step_with_a_known_loss(optimizer, closure):
+    loss = closure()
+    optimizer.step(lambda: loss)
+
+
 def set_loss_and_step(optimizer, closure):
     optimizer.set_loss(closure())
     optimizer.step()
@@ -44,10 +49,8 @@ WAYS_TO_PASS_A_LOSS = {
     "a tensor of shape (1,)": lambda optimizer, closure: optimizer.step(loss=closure()[None]),
     "a float": lambda optimizer, closure: optimizer.step(loss=closure().item()),
     "a closure": lambda optimizer, closure: optimizer.step(closure),
-    "a closure that returns a known loss": lambda optimizer, closure: optimizer.step(
-        lambda loss=closure(): loss
-    ),
-    "beside an empty closure": lambda optimizer, closure: optimizer.step(
+    "a closure that returns a known loss": step_with_a_known_loss,
+    "a loss in addition to an empty closure": lambda optimizer, closure: optimizer.step(
         lambda: None, loss=closure()
     ),
     "set_loss": set_loss_and_step,
@@ -194,13 +197,11 @@ def test_accumulated_micro_batches_equal_the_whole_batch():
 
 def test_clipping_the_gradient_makes_the_rate_too_large():
     # The caveat of the docstring: ‖g‖ = 5 is clipped to 1, and h is 25 times as large
-    p, optimizer = bowl_step(
-        lambda optimizer, closure: optimizer.step(
-            lambda loss=closure(): (
-                torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0),
-                loss,
-            )[1]
-        )
-    )
+    def clip_and_step(optimizer, closure):
+        loss = closure()
+        torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
+        optimizer.step(loss=loss)
+
+    p, optimizer = bowl_step(clip_and_step)
     assert rate(optimizer) == pytest.approx(12.5, rel=1e-5)
     assert p.norm().item() > 5  # beyond the minimum, and further from it than before

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from clr import CLR
 from clr.reference import ReferenceCLR
 
-# Half a unit in the last place of the dtype for rounding the result, and as much for the arithmetic.
+# One unit in the last place of the dtype: rounding of the result and of the arithmetic.
 PRECISION = {torch.float64: 1e-13, torch.float32: 3e-7, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 NORM_ERROR = 3e-5  # of constant gradients, which "expanded" is
 

@@ -90,7 +90,7 @@ def _valley(ax: Axes3D) -> None:
 
 def _over(s: Tensor, u: Tensor) -> np.ndarray:
     """Points (θ₁, θ₂, E) of the valley, shape (..., 3)."""
-    theta, energy = VALLEY.over(*torch.broadcast_tensors(s.double(), u.double()))
+    theta, energy = VALLEY.ruling(*torch.broadcast_tensors(s.double(), u.double()))
     return torch.cat([theta, energy[..., None]], dim=-1).numpy()
 
 
