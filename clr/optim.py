@@ -63,8 +63,8 @@ class CLR(torch.optim.Optimizer):
         for the first one of several ranks.
 
     Skipped steps:
-        A step that cannot be taken changes no parameter, has rate 0 and increments `skipped`: if the
-        loss or ‖g‖² is not finite, if a new parameter would not be, or if ‖g‖² underflows
+        A step that cannot be taken changes no parameter, has rate 0 and increments `skipped`: if
+        the loss or ‖g‖² is not finite, if a new parameter would not be, or if ‖g‖² underflows
         and an uncapped rate overflows in the parameters' arithmetic (float32, or float64). Devices
         other than the CPU do not look at the norm, which they take in float32: they also skip if
         ‖g‖ is not between 1e-12 and 1.8e19, or the rate is not a normal float32.
@@ -247,8 +247,8 @@ class CLR(torch.optim.Optimizer):
                 self._has_warned = True
                 warnings.warn(
                     "lr of CLR was set from outside, perhaps by a learning-rate scheduler; this "
-                    "has no effect, because CLR computes the rate of each step. Remove the scheduler, "
-                    'or schedule the bound: param_groups[i]["max_lr"]',
+                    "has no effect, because CLR computes the rate of each step. Remove the "
+                    'scheduler, or schedule the bound: param_groups[i]["max_lr"]',
                     stacklevel=2,
                 )
 

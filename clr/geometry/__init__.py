@@ -1,10 +1,11 @@
-"""Geometry of loss surfaces: corridors, the gradient flow, and measures of the distance from a corridor.
+"""Geometry of loss surfaces: corridors, the gradient flow, and measures of both.
 
-Symbols: E(θ) ≥ 0 is the loss, g = ∇E its gradient, H = ∇²E its Hessian, h the learning rate. Gradient
-descent is θ ← θ − h g, the gradient flow θ̇ = −g. A corridor is a region where H g = 0: there the
-flow moves in straight lines at constant speed.
+Symbols: E(θ) ≥ 0 is the loss, g = ∇E its gradient, H = ∇²E its Hessian, h the learning rate.
+Gradient descent is θ ← θ − h g, the gradient flow θ̇ = −g. A corridor is a region where H g = 0:
+there the flow moves in straight lines at constant speed.
 
-Source: Dherin & Rosca, "Corridor Geometry in Gradient-Based Optimization" (arXiv 2402.08818), section 2.
+Source: section 2 of Dherin & Rosca, "Corridor Geometry in Gradient-Based Optimization"
+(arXiv 2402.08818).
 """
 
 from clr.geometry.curves import Ellipse, Parabola, Sine

@@ -12,8 +12,8 @@ def hvp(loss: Tensor, params: Sequence[Tensor], vector: Sequence[Tensor]) -> lis
     """Hessian-vector product H v = ∇(g·v), by a backward pass through the backward pass.
 
     It sets no `.grad` and calls no hooks of DistributedDataParallel. Pass the loss of the unwrapped
-    module, and average the products over ranks and micro-batches as gradients are averaged: H is the
-    mean of their Hessians.
+    module, and average the products over ranks and micro-batches as gradients are averaged: H is
+    the mean of their Hessians.
 
     Args:
         loss: 0-dim, with the graph of its forward pass, which is retained.

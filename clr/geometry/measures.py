@@ -18,9 +18,9 @@ def measures(
         hg_norm           ‖Hg‖, the speed at which the gradient changes along the flow (Lemma 2.8)
         turn              h‖Hg‖ / ‖g‖, the relative change of the gradient over the step
         linearity_defect  |E(θ − hg) − (E − h‖g‖²)| / (h‖g‖²), the deviation from a linear decrease
-        correction        (h/2)‖Hg‖, the size of the implicit regularization: gradient descent follows
-                          θ̇ = −g − (h/2) Hg + O(h²) (Barrett & Dherin, ICLR 2021)
-        kappa             κ = E‖Hg‖ / ‖g‖³, the turn over a step of CLR; has no unit and needs no rate
+        correction        (h/2)‖Hg‖, the size of the implicit regularization: gradient descent
+                          follows θ̇ = −g − (h/2) Hg + O(h²) (Barrett & Dherin, ICLR 2021)
+        kappa             κ = E‖Hg‖ / ‖g‖³, the turn over a step of CLR; without unit and rate
 
     Args:
         loss, after, grad_norm, hg_norm, rate: E(θ), E(θ − hg), ‖g‖, ‖Hg‖ and h: real tensors of one
@@ -47,7 +47,7 @@ def fall(loss: Tensor, after: Tensor, grad_norm: Tensor, rate: Tensor) -> Tensor
 
 
 def step_measures(surface: Surface, theta: Tensor, rate: float) -> dict[str, float]:
-    """The `measures` of a step on `surface` from the point θ, shape (d,), and the drift from the flow.
+    """The `measures` of a step on `surface` from the point θ, shape (d,), and its drift.
 
         drift             ‖θ_GD − θ_GF‖ / (h‖g‖), the distance of the step's end from the gradient
                           flow after time h, in lengths of the step

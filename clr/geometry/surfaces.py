@@ -6,8 +6,8 @@ Because Hg = ½∇‖g‖², a connected smooth region is a corridor if and only
     E(θ) = c · (distance of θ to a set)  wherever the nearest point of the set is unique.
 
 A surface is a function of points θ, shape (..., d), that returns E, shape (...), in their dtype. It
-can be differentiated twice wherever E is smooth. A corridor with c > 0 has no critical point, so that
-E is not differentiable where it reaches 0. `zero` is a point, shape (d,), where E = 0. It is a
+can be differentiated twice wherever E is smooth. A corridor with c > 0 has no critical point, so
+that E is not differentiable where it reaches 0. `zero` is a point, shape (d,), where E = 0. It is a
 minimum, except on Plane and Strips, whose formulas continue below 0; they are losses where E ≥ 0.
 """
 
@@ -138,7 +138,8 @@ class Strips:
 
     The creases are x = 1, 2, …, and
 
-        E = p·y + q₁ min(x, 1) + q₂ clip(x − 1, 0, 1) + … + qₙ max(x − n + 1, 0),   qᵢ = √(cᵢ² − p²).
+        E = p·y + q₁ min(x, 1) + q₂ clip(x − 1, 0, 1) + … + qₙ max(x − n + 1, 0),
+        qᵢ = √(cᵢ² − p²).
 
     Each strip is a corridor. All strips have the slope p along the creases, so that a line of
     steepest descent is refracted at a crease as light is: c₁ sin α₁ = c₂ sin α₂, where α are its
@@ -166,7 +167,7 @@ class Strips:
         return _tensor(0.0, 0.0)
 
     def steepest_descent(self, start: Tensor) -> Tensor:
-        """Corners, shape (n, 2), of the line of steepest descent from `start`, shape (2,), to E = 0."""
+        """Corners, shape (n, 2), of the line of steepest descent from `start`, (2,), to E = 0."""
         corners = [start]
         while (energy := float(self(corners[-1]))) > 1e-12:
             x = float(corners[-1][0])
@@ -220,7 +221,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Product:
-    """E = abs(w₁w₂ − 1): a linear network of one hidden unit, with the absolute loss on one sample."""
+    """E = abs(w₁w₂ − 1): a linear network of one hidden unit, absolute loss on one sample."""
 
     def __call__(self, theta: Tensor) -> Tensor:
         return (theta[..., 0] * theta[..., 1] - 1).abs()
@@ -245,7 +246,7 @@ class Rosenbrock:
 
 @dataclass(frozen=True)
 class Rastrigin:
-    """E = Σ [10 + θᵢ² − 10 cos 2πθᵢ] in d dimensions (Rastrigin, 1974): many minima, the lowest at 0."""
+    """E = Σ [10 + θᵢ² − 10 cos 2πθᵢ] in d dimensions (Rastrigin, 1974); lowest minimum at 0."""
 
     d: int
 

@@ -121,8 +121,8 @@ def float64_results(
 
     Returns:
         None if the step cannot be taken in float64 either: ‖g‖² underflows and the rate overflows
-        in the arithmetic of the parameters, float32 at least; a new value is not finite; or parameters
-        are sharded, because the ranks would have to agree on it.
+        in the arithmetic of the parameters, float32 at least; a new value is not finite; or
+        parameters are sharded, because the ranks would have to agree on it.
     """
     result = []
     for update, lr in zip(updates, rates, strict=True):
