@@ -58,7 +58,8 @@ ALL = [
 @pytest.mark.parametrize("surface", ALL, ids=str)
 def test_surfaces_take_points_of_any_shape_and_are_0_at_their_zero(surface):
     zero = surface.zero
-    assert zero.dtype == torch.float64 and abs(float(surface(zero))) < EXACT
+    assert zero.dtype == torch.float64
+    assert abs(float(surface(zero))) < EXACT
     points = torch.randn(
         4, 3, len(zero), generator=torch.Generator().manual_seed(0), dtype=torch.float64
     )
@@ -116,9 +117,8 @@ def test_the_distance_rises_linearly_along_the_normals_of_a_curve(curve, point, 
             assert float(energy) == pytest.approx(3 * u, rel=1e-10)
             assert torch.allclose(g, 3 * n, rtol=0, atol=1e-9)
         theta, energy = Ruled(3.0, curve).ruling(tensor(s), tensor(0.5))
-        assert torch.allclose(theta[0], p + 0.5 * n, rtol=0, atol=EXACT) and float(
-            energy
-        ) == pytest.approx(1.5)
+        assert torch.allclose(theta[0], p + 0.5 * n, rtol=0, atol=EXACT)
+        assert float(energy) == pytest.approx(1.5)
 
 
 def test_across_the_rulings_the_surface_has_the_curvature_of_its_level_curves():
@@ -150,8 +150,9 @@ def test_a_ruling_is_a_line_of_steepest_descent(c, curve, s, part):
 def test_the_two_sides_of_the_sine_are_equal(a, s, part):
     surface = Ruled(1.0, Sine(a))
     theta, energy = surface.ruling(tensor(s), tensor(-part / a))
-    found, _, hg = derivatives(surface, theta[0])
-    assert float(found) == pytest.approx(float(energy), rel=1e-9) and float(hg.norm()) < 1e-8
+    value, _, hg = derivatives(surface, theta[0])
+    assert float(value) == pytest.approx(float(energy), rel=1e-9)
+    assert float(hg.norm()) < 1e-8
 
 
 def test_beyond_its_reach_another_point_of_the_curve_is_nearer():
@@ -171,7 +172,8 @@ def test_the_line_of_steepest_descent_bends_at_creases():
         corners[:3], torch.stack([START, tensor(2, 2.7615), tensor(1, 2.1841)]), rtol=0, atol=5e-5
     )
     assert STRIPS(corners[:3]).tolist() == pytest.approx([8.0787, 5.1569, 2.8475], abs=5e-5)
-    assert len(corners) == 4 and abs(float(STRIPS(corners[3]))) < EXACT
+    assert len(corners) == 4
+    assert abs(float(STRIPS(corners[3]))) < EXACT
     # Its last piece crosses x = 0 at (0, 0.6766), where E = 0.6766.
     part = corners[2, 0] / (corners[2, 0] - corners[3, 0])
     passing = corners[2] + part * (corners[3] - corners[2])
@@ -222,7 +224,7 @@ def test_kappa_of_a_power_of_the_norm(p, theta):
 def test_measures_of_the_round_bowl():
     # The table in docs/geometry.md: g = Hg = θ, of norm 5, and the flow is at e^-h θ.
     h, theta = 0.1, tensor(3.0, -4.0)
-    found = step_measures(Bowl((1.0, 1.0)), theta, h)
+    result = step_measures(Bowl((1.0, 1.0)), theta, h)
     drift = (math.exp(-h) - (1 - h)) / h
     expected = {
         "hg_norm": 5,
@@ -232,7 +234,7 @@ def test_measures_of_the_round_bowl():
         "kappa": 0.5,
         "drift": drift,
     }
-    assert found == pytest.approx(expected, rel=1e-8)
+    assert result == pytest.approx(expected, rel=1e-8)
     for alpha in (0.5, 1.0, 2.0):
         energy, after = Bowl((1.0, 1.0))(torch.stack([theta, (1 - alpha * h) * theta]))
         assert float(fall(energy, after, tensor(5.0), tensor(alpha * h))) == pytest.approx(
@@ -243,7 +245,7 @@ def test_measures_of_the_round_bowl():
 def test_measures_of_an_uneven_bowl_by_hand():
     # E = ½(x² + 10y²) at (3, 1): g = (3, 10), Hg = (3, 100). After h = 0.01, gradient descent is
     # at (2.97, 0.9) and the flow at (3e^-0.01, e^-0.1).
-    found = step_measures(Bowl((1.0, 10.0)), tensor(3.0, 1.0), 0.01)
+    result = step_measures(Bowl((1.0, 10.0)), tensor(3.0, 1.0), 0.01)
     norm, hg = math.sqrt(109), math.sqrt(10009)
     after = 0.5 * (2.97**2 + 10 * 0.9**2)
     expected = {
@@ -254,8 +256,8 @@ def test_measures_of_an_uneven_bowl_by_hand():
         "kappa": 9.5 * hg / norm**3,
         "drift": math.hypot(2.97 - 3 * math.exp(-0.01), 0.9 - math.exp(-0.1)) / (0.01 * norm),
     }
-    assert found == pytest.approx(expected, rel=1e-8)
-    assert found["kappa"] == pytest.approx(0.835, abs=5e-4)
+    assert result == pytest.approx(expected, rel=1e-8)
+    assert result["kappa"] == pytest.approx(0.835, abs=5e-4)
 
 
 # Related methods
@@ -265,10 +267,8 @@ def test_for_one_sample_and_the_absolute_loss_clr_is_kaczmarzs_projection():
     a, y, theta = tensor(1.0, -2.0, 0.5), 0.7, tensor(0.3, 1.4, -2.0)
     projected = theta - (a @ theta - y) / (a @ a) * a
     stepped = clr_step(lambda p: (a @ p - y).abs(), theta)
-    assert (
-        torch.allclose(stepped, projected, rtol=0, atol=EXACT)
-        and abs(float(a @ stepped - y)) < EXACT
-    )
+    assert torch.allclose(stepped, projected, rtol=0, atol=EXACT)
+    assert abs(float(a @ stepped - y)) < EXACT
 
 
 def test_before_batch_norm_the_rate_of_clr_grows_with_the_squared_weights():
