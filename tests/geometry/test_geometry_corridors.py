@@ -2,8 +2,8 @@
 
 Tolerances. Without the flow, a number that is exactly 0 is a sum of a few rounding errors: 1e-16
 of its terms, times up to 100 where the normals of a curve nearly intersect. κ and other numbers
-without unit must be accurate to 1e-10. The flow is accurate to 1e-9 of its length. Where a term of higher
-order is neglected, the test halves the step and checks the order.
+without unit must be accurate to 1e-10. The flow is accurate to 1e-9 of its length. Where a term of
+higher order is neglected, the test halves the step and checks the order.
 """
 
 import pytest

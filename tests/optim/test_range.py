@@ -9,6 +9,7 @@ from torch import nn
 
 from clr import CLR
 from clr.optim import grad_norm_sq
+from clr.step.update import exceeds_kernel
 
 
 @pytest.mark.parametrize("max_lr", [None, 10.0])
@@ -126,3 +127,25 @@ def test_a_large_float16_step_over_many_parameters_is_taken():
     assert grad_norm_sq_of(optimizer) == pytest.approx(100, rel=1e-2)
     assert skipped(optimizer) == 0
     assert p[0].item() == pytest.approx(-59, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("rate_of_step", "length", "dtype", "exceeds"),
+    [
+        (0.0, 1.0, torch.float32, False),
+        (0.1, 1.0, torch.float32, False),
+        (1e39, 1e-20, torch.float32, True),  # the rate overflows
+        (1e-39, 1.0, torch.float32, True),  # the rate is not a normal number
+        (1e30, 1e9, torch.float32, True),  # the step overflows
+        (1.0, 4e4, torch.float16, True),
+        (1.0, 4e4, torch.bfloat16, False),
+        (1e39, 1e-20, torch.float64, True),  # kernels of other devices read a float32 rate
+    ],
+)
+def test_other_devices_decide_without_the_host_which_steps_fit(
+    rate_of_step, length, dtype, exceeds
+):
+    numbers = torch.tensor([rate_of_step, length], dtype=torch.float64)
+    result = exceeds_kernel(*numbers, {dtype}, on_cpu=False)
+    assert isinstance(result, torch.Tensor)
+    assert result.item() == exceeds
