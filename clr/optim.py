@@ -1,47 +1,106 @@
-"""The Corridor Learning Rate: gradient descent whose rate is the Polyak step size at E* = 0.
-
-    h(θ) = (E(θ) − f*) / ‖g(θ)‖²,   θ ← θ − min(h, max_lr) g(θ)
-
-Source: Dherin & Rosca, "Corridor Geometry in Gradient-Based Optimization" (arXiv 2402.08818), with f* = 0; inside a
-corridor (H g = 0) the loss falls linearly along −g and h is the step at which it reaches f*.
-"""
+"""The Corridor Learning Rate (CLR): gradient descent with the Polyak step size at E* = 0."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+import numbers
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-# A float32 sum of squares over one long row loses 3e-3 on the CPU; over rows of this length, added in float64, 1e-8.
-_ROW = 4096
+from clr.step.grad_norm import grad_norm_sq
+from clr.step.loss import Loss, check_loss, mean_over_ranks, ranks_agree
+from clr.step.rate import Rate, rate_dtype
+from clr.step.update import GroupUpdate, exceeds_kernel, float64_results, norms
+
+__all__ = ["CLR", "grad_norm_sq"]
 
 
 class CLR(torch.optim.Optimizer):
-    """Corridor Learning Rate.
+    """Gradient descent whose learning rate is the Corridor Learning Rate.
+
+    With the loss E, its gradient g and its infimum f* (`f_star`, assumed to be 0), a step is
+
+        h = (E(θ) − f*) / ‖g(θ)‖²,    θ ← θ − min(h, max_lr) · g(θ)
+
+    In a corridor, a region where H g = 0, the loss falls linearly along −g and the step reaches f*.
+    `clr.reference` is the same step in 25 lines.
+
+    >>> import torch
+    >>> from clr import CLR
+    >>> x, y = torch.eye(3), torch.tensor([1.0, 2.0, 2.0])
+    >>> model = torch.nn.Linear(3, 1, bias=False)
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> optimizer = CLR(model.parameters())
+    >>> for step in range(3):
+    ...     optimizer.zero_grad()
+    ...     loss = (model(x)[:, 0] - y).square().sum()
+    ...     loss.backward()
+    ...     _ = optimizer.step(loss=loss)
+    ...     print(f"loss {loss.item():.4f}, rate {optimizer.param_groups[0]['lr'].item():.2f}")
+    loss 9.0000, rate 0.25
+    loss 2.2500, rate 0.25
+    loss 0.5625, rate 0.25
 
     Args:
-        params: parameters or parameter groups. The norm ‖g‖ is one over all of them, and so is the rate.
-        f_star: the loss's infimum E*, in the loss's units. Assumed 0, as in the paper; label smoothing or weight decay
-            inside the loss break that. A loss at or below `f_star` gives rate 0, never a step uphill.
-        max_lr: cap on the rate; None is no cap. The paper caps ImageNet at 10. May differ between groups.
-        process_group: ranks over which the gradients are averaged; the loss is averaged over the same ones. None is
-            the default group once `torch.distributed` is initialised.
+        params: parameters or parameter groups. One norm ‖g‖, and so one h, is computed over all.
+        f_star: infimum of the loss, in its units; the same in all groups. A loss at or below it
+            gives rate 0.
+        max_lr: upper bound of the rate, one for each group; None is no bound. The paper uses 10 on
+            ImageNet. To schedule it, assign to `param_groups[i]["max_lr"]`.
+        process_group: ranks over which the loss is averaged, the same as those that average the
+            gradients. None is the default group once `torch.distributed` is initialised.
 
-    Every step sets, in each `param_groups[i]`, 0-dim tensors on the parameters' device: `lr`, the rate really used;
-    `grad_norm_sq`, ‖g‖²; `skipped`, how many steps so far met a non-finite loss or norm and left the parameters alone.
-    Reading them (`.item()`) is the only synchronisation with the device; the step itself makes none on CUDA.
+    State:
+        After a step each of the `param_groups` holds 0-dim tensors, new ones at each step:
+        `lr`, the rate that was used; `grad_norm_sq`, ‖g‖²; `skipped`, the number of skipped steps.
+        Reading their values synchronises with the device; on CUDA the step itself does not, except
+        for the first one of several ranks.
 
-    Schedulers have no effect: the rate is set anew at each step.
+    Skipped steps:
+        A step that cannot be taken changes no parameter, has rate 0 and increments `skipped`: if
+        the loss or ‖g‖² is not finite, if a new parameter would not be, or if ‖g‖² underflows
+        and an uncapped rate overflows in the parameters' arithmetic (float32, or float64). Devices
+        other than the CPU do not look at the norm, which they take in float32: they also skip if
+        ‖g‖ is not between 1e-12 and 1.8e19, or the rate is not a normal float32.
+
+    Caveats, see docs/optimizer.md:
+        * E* = 0 fails with label smoothing, weight decay or another penalty inside the loss, and
+          labels that contradict each other. Augmentation and dropout raise the loss that can be
+          reached. There, steps near the minimum are too long: set `f_star` or `max_lr`.
+        * Before batch norm the loss does not depend on the scale of the weights, and h grows with
+          its square, which `max_lr` does not follow.
+        * Clipping the gradient makes the rate too large, because h is then E over the *clipped*
+          ‖g‖². Do not clip: the step has length E/‖g‖; bound it with `max_lr`.
+        * Learning-rate schedulers have no effect, with a warning; schedule `max_lr`.
+        * Sharded gradients: DTensor parameters (FSDP2's `fully_shard`) are supported;
+          ZeroRedundancyOptimizer and FSDP1, whose ranks know only a part of ‖g‖, are refused.
+
+    References:
+        * Polyak, "Minimization of unsmooth functionals", 1969: the step size (E − E*)/‖g‖².
+        * Hazan & Kakade, "Revisiting the Polyak step size", 2019 (arXiv 1905.00313).
+        * Loizou et al., "Stochastic Polyak step-size for SGD", 2021 (arXiv 2002.10542): CLR with
+          `max_lr` is SPS_max with f* = 0 and c = 1.
+        * Berrada et al., "Training neural networks for and by interpolation", 2020
+          (arXiv 1906.05661): ALI-G, the same with E* = 0 and a small constant added to ‖g‖².
+        * Dherin & Rosca, "Corridor geometry in gradient-based optimization", 2024
+          (arXiv 2402.08818): the derivation from corridors, and the name.
 
     Raises:
-        ValueError: for a negative `max_lr`, an `lr` among the arguments, complex or sharded (DTensor) parameters.
-        RuntimeError: in `step`, for sparse gradients.
+        ValueError: for a negative `max_lr`, an infinite `f_star`, `f_star` that differs between
+            groups, an `lr` in a group, complex parameters.
+        TypeError: for arguments of another type, such as `process_group=3`.
     """
+
+    process_group: dist.ProcessGroup | None
+    _next_loss: Loss | None = None
+    _ranks_agree = False
+    _has_warned = False
 
     def __init__(
         self,
@@ -50,223 +109,179 @@ class CLR(torch.optim.Optimizer):
         max_lr: float | None = None,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
+        if process_group is not None and not isinstance(process_group, dist.ProcessGroup):
+            raise TypeError(
+                "process_group must be a torch.distributed.ProcessGroup that contains this rank, "
+                f"or None; got {process_group!r}"
+            )
+        self.process_group = process_group
+        f_star = _real("f_star", f_star)
         if not math.isfinite(f_star):
             raise ValueError(f"f_star must be finite, got {f_star}")
-        self.process_group = process_group
-        super().__init__(params, {"f_star": f_star, "max_lr": max_lr})
+        super().__init__(params, {"f_star": f_star, "max_lr": _cap(max_lr)})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         if "lr" in param_group:
-            raise ValueError("CLR computes its rate: a group takes no lr; use max_lr to bound it")
-        if param_group.get("f_star", self.defaults["f_star"]) != self.defaults["f_star"]:
-            raise ValueError(
-                "f_star belongs to the loss, not to a group: it must be the same in all groups"
-            )
-        max_lr = param_group.get("max_lr", self.defaults["max_lr"])
-        if max_lr is not None and not max_lr >= 0:
-            raise ValueError(f"max_lr must be None or at least 0, got {max_lr}")
+            raise ValueError("CLR computes its rate; use max_lr instead of lr to bound it")
+        f_star = (self.param_groups[0] if self.param_groups else self.defaults)["f_star"]
+        if param_group.setdefault("f_star", f_star) != f_star:
+            raise ValueError("f_star is a property of the loss; use the same in all groups")
+        param_group["max_lr"] = _cap(param_group.get("max_lr", self.defaults["max_lr"]))
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        for p in group["params"]:
-            if p.is_complex() or hasattr(p, "device_mesh"):
-                raise ValueError(
-                    "CLR takes real, unsharded parameters (no complex ones, no DTensor)"
-                )
-        device = group["params"][0].device if group["params"] else None
-        group["lr"] = torch.zeros((), dtype=_rate_dtype(device), device=device)
-        group["grad_norm_sq"] = torch.zeros_like(group["lr"])
-        # A group that joins late shares the count of the others.
-        group["skipped"] = self.param_groups[0].get(
-            "skipped", torch.zeros((), dtype=torch.int64, device=device)
-        )
+        if any(p.is_complex() for p in group["params"]):
+            self.param_groups.pop()
+            raise ValueError("CLR takes real parameters; use torch.view_as_real for complex ones")
+        device = group["params"][0].device if group["params"] else torch.device("cpu")
+        zero = torch.zeros((), dtype=rate_dtype(device), device=device)
+        skipped = self.param_groups[0].get("skipped", torch.zeros_like(zero, dtype=torch.int64))
+        group["lr"], group["grad_norm_sq"] = zero.as_subclass(Rate), zero.clone()
+        group["skipped"] = skipped.clone()
 
+    def set_loss(self, loss: Loss) -> None:
+        """Give the loss of the next step beforehand, for code that calls `step()` without it.
+
+        It takes precedence over the value of a closure, and may be called inside of it.
+        """
+        self._next_loss = check_loss(loss.detach() if isinstance(loss, Tensor) else loss)
+
+    # The fused kernels cannot be traced: as PyTorch's optimizers do, stay out of compiled graphs.
+    @torch._disable_dynamo
     @torch.no_grad()
     def step(  # type: ignore[override]
-        self,
-        closure: Callable[[], Tensor | float] | None = None,
-        *,
-        loss: Tensor | float | None = None,
-    ) -> Tensor | float:
-        """Take one step; returns this rank's loss as it was given.
+        self, closure: Callable[[], Loss | None] | None = None, *, loss: Loss | None = None
+    ) -> Loss | None:
+        """Take one step and return this rank's loss.
 
         Args:
-            closure: computes the loss, calls `backward` and returns the loss; it runs with gradients enabled.
-            loss: or the loss itself, whose gradients are in `p.grad`: 0-dim tensor or float. Under gradient
-                accumulation the mean over the micro-batches; under `torch.amp.GradScaler` the unscaled loss
-                (`scaler.step(optimizer, loss=loss.detach())`).
-        """
-        if (closure is None) == (loss is None):
-            raise ValueError(
-                "CLR needs the loss of this step: call step(closure) or step(loss=loss), one of them"
-            )
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        assert loss is not None
+            closure: computes the loss, calls `backward`, returns the loss; gradients are enabled.
+            loss: the loss whose gradients are in `.grad`: one real number, as a tensor or a float.
+                With gradient accumulation, the mean over the micro-batches; with
+                `torch.amp.GradScaler`, the unscaled loss:
+                `scaler.step(optimizer, loss=loss.detach())`. It takes precedence over `set_loss`,
+                and this over the closure's value.
 
-        # All that is looked up in Python comes before the norm, whose long read empties the caches.
-        updates = [_Update(group["params"]) for group in self.param_groups]
-        alike = [gs for update in updates for gs in update.alike()]
-        device = alike[0][0].device if alike else self.param_groups[0]["params"][0].device
-        gap = self._global_mean(loss, device) - self.defaults["f_star"]
-        norm_sq = _sum([_norm(gs).square() for gs in alike]) if alike else torch.zeros_like(gap)
-        skip = ((gap + norm_sq) * 0).isnan()  # nan or infinite
-        # A norm of 0 or a number that is not finite gives rate 0 before the clamp, which would pass a nan on.
-        h = (gap / norm_sq).nan_to_num_(0.0, 0.0, 0.0).clamp_(min=0)
-        skipped = self.param_groups[0]["skipped"].to(device) + skip
-        for group, update in zip(self.param_groups, updates, strict=True):
-            lr = h if group["max_lr"] is None else h.clamp(max=group["max_lr"])
-            group["lr"] = lr.to(_rate_dtype(device))
-            group["grad_norm_sq"], group["skipped"] = norm_sq, skipped
-            update.descend(group["lr"], skip)
+        Raises:
+            ValueError: without a loss, unless there are gradients and all are 0: then the rate is 0
+                for any loss, and nothing happens. (`torch.distributed.checkpoint` does this.)
+            RuntimeError: for sparse gradients; if ranks have different ‖g‖ at the first step.
+        """
+        loss = self._loss_of_step(closure, loss)
+        updates = [GroupUpdate(group["params"]) for group in self.param_groups]
+        if loss is None:
+            self._require_zero_gradients(updates, closure)
+            return None
+        self._warn_of_schedulers()
+        fallback = self.param_groups[0]["skipped"].device
+        device = next((update.device for update in updates if update.device), fallback)
+        # The loss comes before the norm, whose long read empties the caches.
+        gap = mean_over_ranks(loss, device, self.process_group) - self._f_star()
+        norm_sq, length = norms(updates, device, gap.dtype)
+        if not self._ranks_agree:
+            self._ranks_agree = ranks_agree(norm_sq, self.process_group)
+        self._descend(updates, gap, norm_sq, length)
         return loss
 
-    def _global_mean(self, loss: Tensor | float, device: torch.device) -> Tensor:
-        """The loss as a 0-dim tensor on `device`, averaged over the ranks as the gradients are."""
-        dtype = _sum_dtype(device)
-        if isinstance(loss, Tensor):
-            if loss.numel() != 1:
+    def _descend(
+        self, updates: list[GroupUpdate], gap: Tensor, norm_sq: Tensor, length: Tensor
+    ) -> None:
+        """Update parameters and state from E − f*, ‖g‖² and an upper bound `length` of ‖g‖."""
+        caps = [math.inf if g["max_lr"] is None else g["max_lr"] for g in self.param_groups]
+        at_rest = (length == 0) | (gap <= 0)
+        h = (gap / norm_sq).masked_fill_(at_rest, 0.0)
+        skip = ((gap + norm_sq) * 0).isnan()  # nan or infinite
+        dtypes = set().union(*(update.dtypes for update in updates))
+        largest, results = h.clamp(max=max(caps)), None
+        if gap.device.type != "cpu":
+            skip = skip | exceeds_kernel(largest, length, dtypes, on_cpu=False)
+        elif exceeds_kernel(largest.item(), length.item(), dtypes, on_cpu=True) and not skip:
+            rates = [min(h.item(), cap) for cap in caps]
+            results = float64_results(updates, rates, norm_sq.item())
+            skip = skip | (results is None)
+        h.masked_fill_(skip, 0.0)
+        skipped = self.param_groups[0]["skipped"].to(gap.device) + skip
+        for group, update, cap in zip(self.param_groups, updates, caps, strict=True):
+            lr = h.clamp(max=cap).to(rate_dtype(gap.device))
+            group["lr"] = lr.as_subclass(Rate)
+            group["grad_norm_sq"], group["skipped"] = norm_sq.clone(), skipped.clone()
+            if results is None:
+                update.descend(lr, skip)
+        for p, updated in results or []:
+            p.copy_(updated)
+
+    def _loss_of_step(self, closure: Any, loss: Loss | None) -> Loss | None:
+        """The loss given by `loss`, `set_loss` or the closure, in this order; None without any."""
+        if closure is not None and not callable(closure):
+            raise TypeError(
+                f"step takes a closure first, not a {type(closure).__name__}; "
+                "pass a loss by its name: step(loss=loss)"
+            )
+        returned = None
+        if closure is not None:
+            with torch.enable_grad():
+                returned = closure()
+        beforehand, self._next_loss = self._next_loss, None
+        for given in (loss, beforehand, returned):
+            if given is not None:
+                return check_loss(given)
+        return None
+
+    def _require_zero_gradients(self, updates: list[GroupUpdate], closure: Any) -> None:
+        grads = [g for update in updates for _, gs in update.gradients() for g in gs]
+        if not grads or any(g.any() for g in grads):
+            returned = "" if closure is None else " (the closure returned None)"
+            raise ValueError(
+                f"CLR needs the loss of this step{returned}: call step(loss=loss), "
+                "step(closure) with a closure that returns it, or set_loss(loss) before step()"
+            )
+
+    def _f_star(self) -> float:
+        f_star: float = self.param_groups[0]["f_star"]
+        if any(group["f_star"] != f_star for group in self.param_groups):
+            raise ValueError("f_star is a property of the loss; use the same in all groups")
+        return f_star
+
+    def _warn_of_schedulers(self) -> None:
+        for group in self.param_groups:
+            if not self._has_warned and getattr(group["lr"], "is_overwritten", True):
+                self._has_warned = True
+                warnings.warn(
+                    "lr of CLR was set from outside, perhaps by a learning-rate scheduler; this "
+                    "has no effect, because CLR computes the rate of each step. Remove the "
+                    'scheduler, or schedule the bound: param_groups[i]["max_lr"]',
+                    stacklevel=2,
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "process_group": self.process_group}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for group in state["param_groups"]:
+            if missing := {"f_star", "max_lr", "lr", "grad_norm_sq", "skipped"} - group.keys():
                 raise ValueError(
-                    f"the loss must be one number, got a tensor of shape {tuple(loss.shape)}"
+                    f"not the state of CLR: a parameter group lacks {', '.join(sorted(missing))}"
                 )
-            energy = loss.detach().reshape(()).to(device, dtype)
-        else:
-            energy = torch.full((), float(loss), dtype=dtype, device=device)
-        if dist.is_available() and dist.is_initialized():
-            world = dist.get_world_size(self.process_group)
-            if world > 1:
-                energy = energy.clone()
-                dist.all_reduce(energy, group=self.process_group)
-                energy /= world
-        return energy
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group["lr"] = torch.as_tensor(group["lr"]).as_subclass(Rate)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CLR:
+        copied = self.__class__.__new__(self.__class__)
+        memo[id(self)] = copied
+        memo[id(self.process_group)] = self.process_group  # a handle: shared, not copied
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return copied
 
 
-@torch.no_grad()
-def grad_norm_sq(grads: Sequence[Tensor]) -> Tensor:
-    """‖g‖² over all of `grads` (any shapes, at least one), as a 0-dim float64 tensor on the first one's device.
-
-    Within 1e-6 (relative) of a sum in float64, in one pass over the gradients and without copies of their size.
-    """
-    by_dtype: dict[tuple[torch.device, torch.dtype], list[Tensor]] = defaultdict(list)
-    for g in grads:
-        by_dtype[g.device, g.dtype].append(g)
-    return _sum([_norm(gs).square() for gs in by_dtype.values()])
+def _real(name: str, value: Any) -> float:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    return float(value)
 
 
-def _sum(parts: Sequence[Tensor]) -> Tensor:
-    """The sum of 0-dim tensors, on the device of the first."""
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part.to(total)
-    return total
-
-
-def _norm(gs: list[Tensor]) -> Tensor:
-    """‖g‖ over tensors of one device and dtype, 0-dim, in `_sum_dtype`: the norm of the norms of their parts."""
-    device, dtype = gs[0].device, gs[0].dtype
-    # Naming a dtype sends even float32 through a slower kernel: only for half precision.
-    wide = None if dtype in (torch.float32, torch.float64) else torch.float32
-    norms = (
-        _row_norms(gs, wide)
-        if device.type == "cpu"
-        else torch.stack(torch._foreach_norm(gs, 2, wide))
-    )
-    return torch.linalg.vector_norm(norms, dtype=_sum_dtype(device))
-
-
-def _row_norms(gs: list[Tensor], wide: torch.dtype | None) -> Tensor:
-    """Norms of rows of at most `_ROW` elements that make up `gs`, on the CPU: shape (rows,)."""
-    norms, rest = [], []
-    for g in gs:
-        n = g.numel()
-        if n < _ROW:
-            rest.append(g if g.dim() == 1 else g.reshape(-1))
-            continue
-        if not _dense(g):
-            g = g.contiguous()
-        if n % _ROW == 0 and g.is_contiguous():
-            norms.append(torch.linalg.vector_norm(g.view(-1, _ROW), dim=1, dtype=wide))
-            continue
-        whole, start = n // _ROW * _ROW, g.storage_offset()
-        norms.append(
-            torch.linalg.vector_norm(
-                g.as_strided((n // _ROW, _ROW), (_ROW, 1), start), dim=1, dtype=wide
-            )
-        )
-        if whole < n:
-            rest.append(g.as_strided((n - whole,), (1,), start + whole))
-    if rest:
-        # A copy, but of less than a row from each gradient, and far cheaper than a kernel for each.
-        norms.append(torch.linalg.vector_norm(torch.cat(rest), dtype=torch.float64).view(1))
-    return torch.cat(norms)
-
-
-def _dense(x: Tensor) -> bool:
-    """Whether the elements of `x` lie in memory without gaps, in either of the usual orders."""
-    return x.is_contiguous() or (
-        x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    )
-
-
-class _Update:
-    """p ← p − lr · g for the parameters that have a gradient, without a temporary wherever their memories match."""
-
-    def __init__(self, params: Sequence[Tensor]) -> None:
-        self._fused: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
-        self._odd: list[tuple[Tensor, Tensor]] = []
-        ps: list[Tensor] = []
-        gs: list[Tensor] = []
-        place: tuple[int, torch.dtype] | None = None
-        for p in params:
-            if (g := p.grad) is None:
-                continue
-            if g.is_sparse:
-                raise RuntimeError(
-                    "CLR does not support sparse gradients: make the embedding with sparse=False"
-                )
-            # The fused kernel walks both memories side by side, so it needs one layout without gaps.
-            alike = (p.is_contiguous() and g.is_contiguous()) or (
-                p.stride() == g.stride() and _dense(p)
-            )
-            if not alike or p.dtype != g.dtype:
-                self._odd.append((p, g))
-                continue
-            if place != (p.get_device(), p.dtype):  # nearly always that of the parameter before
-                place = (p.get_device(), p.dtype)
-                ps, gs = self._fused.setdefault((p.device, p.dtype), ([], []))
-            ps.append(p)
-            gs.append(g)
-
-    def alike(self) -> list[list[Tensor]]:
-        """The gradients, in lists of one device and dtype each."""
-        return [gs for _, gs in self._fused.values()] + [[g] for _, g in self._odd]
-
-    def descend(self, lr: Tensor, skip: Tensor) -> None:
-        """Make the step unless `skip` (0-dim bool), without a look at the device's values."""
-        for p, g in self._odd:
-            p.copy_(torch.where(skip.to(p.device), p, p - lr.to(p.device, p.dtype) * g))
-        for (device, _), (ps, gs) in self._fused.items():
-            # From the last to the first: the norm was read from the first to the last, so that caches hold the end.
-            torch._fused_sgd_(
-                ps[::-1],
-                gs[::-1],
-                [],
-                weight_decay=0.0,
-                momentum=0.0,
-                lr=lr.to(device),
-                dampening=0.0,
-                nesterov=False,
-                maximize=False,
-                is_first_step=False,
-                found_inf=skip.to(device, torch.float32),
-            )
-
-
-def _sum_dtype(device: torch.device | None) -> torch.dtype:
-    """Sums and quotients are made in float64 where the device has it."""
-    return torch.float64 if device is None or device.type in ("cpu", "cuda") else torch.float32
-
-
-def _rate_dtype(device: torch.device | None) -> torch.dtype:
-    """float64 on the CPU; float32 elsewhere, which is what the fused kernels read there."""
-    return torch.float64 if device is None or device.type == "cpu" else torch.float32
+def _cap(max_lr: Any) -> float | None:
+    if max_lr is None:
+        return None
+    if not (cap := _real("max_lr", max_lr)) >= 0:
+        raise ValueError(f"max_lr must be None or at least 0, got {max_lr}")
+    return cap

@@ -1,4 +1,4 @@
-"""Points in corridors and off them, drawn by hypothesis, and how the tests follow the flow and CLR."""
+"""Points in corridors and outside of them, drawn by hypothesis, and a step of CLR."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ from clr.geometry import (
     Tube,
 )
 
-# The same examples at every call: a suite that fails must fail for everyone.
+# The same examples in every run, so that a failure is reproducible.
 drawn = settings(max_examples=30, deadline=None, derandomize=True)
 
 
@@ -38,8 +38,8 @@ class Inside:
     length: float
 
     @property
-    def whole(self) -> float:
-        """The rate, or the flow's time, that reaches the end."""
+    def time_to_end(self) -> float:
+        """Time of the flow, or rate of a step, that reaches the end."""
         return self.length / self.c
 
 
@@ -102,7 +102,7 @@ def rings(draw):
 def ruled(draw):
     surface = Ruled(draw(slopes), draw(curves))
     u = draw(st.floats(0.1, 0.8)) * min(surface.curve.reach, 2)
-    theta, _ = surface.over(tensor(draw(st.floats(-2, 2))), tensor(u))
+    theta, _ = surface.ruling(tensor(draw(st.floats(-2, 2))), tensor(u))
     return Inside(surface, theta[0], surface.c, u)
 
 
@@ -117,8 +117,8 @@ def bowls(draw):
     return Bowl(tuple(curvatures)), theta
 
 
-# One point on each kind of surface that is no corridor, away from its flat places.
-ELSEWHERE = {
+# One point on each kind of surface that is not a corridor, away from its critical points.
+COUNTEREXAMPLES = {
     "round bowl": (Bowl((1.0, 1.0)), tensor(1.2, -0.7)),
     "bowl": (Bowl((1.0, 10.0)), tensor(3.0, 1.0)),
     "power": (Power(3.0, 3), tensor(0.5, -0.4, 0.8)),
@@ -129,7 +129,7 @@ ELSEWHERE = {
 
 
 def clr_step(surface: Surface, theta: Tensor) -> Tensor:
-    """Where one step of the optimizer leads."""
+    """θ after one step of CLR."""
     p = nn.Parameter(theta.clone())
     loss = surface(p)
     loss.backward()

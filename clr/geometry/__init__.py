@@ -1,15 +1,17 @@
-"""The paper's geometry: corridors, the gradient flow, and how far a point is from lying in a corridor.
+"""Geometry of loss surfaces: corridors, the gradient flow, and measures of both.
 
-Symbols: E(θ) ≥ 0 the loss, g = ∇E, H = ∇²E, h the learning rate; gradient descent θ ← θ − h g, gradient flow θ̇ = −g.
-A corridor is a region where H g = 0: there the flow's lines are straight and run at constant speed.
+Symbols: E(θ) ≥ 0 is the loss, g = ∇E its gradient, H = ∇²E its Hessian, h the learning rate.
+Gradient descent is θ ← θ − h g, the gradient flow θ̇ = −g. A corridor is a region where H g = 0:
+there the flow moves in straight lines at constant speed.
 
-Source: Dherin & Rosca, "Corridor Geometry in Gradient-Based Optimization" (arXiv 2402.08818), section 2.
+Source: section 2 of Dherin & Rosca, "Corridor Geometry in Gradient-Based Optimization"
+(arXiv 2402.08818).
 """
 
 from clr.geometry.curves import Ellipse, Parabola, Sine
 from clr.geometry.derivatives import derivatives, gradient, hvp
 from clr.geometry.flow import gradient_flow, modified_loss
-from clr.geometry.measures import at, fall, measures
+from clr.geometry.measures import fall, measures, step_measures
 from clr.geometry.surfaces import (
     Bowl,
     Plane,
@@ -39,7 +41,6 @@ __all__ = [
     "Strips",
     "Surface",
     "Tube",
-    "at",
     "derivatives",
     "fall",
     "gradient",
@@ -47,4 +48,5 @@ __all__ = [
     "hvp",
     "measures",
     "modified_loss",
+    "step_measures",
 ]

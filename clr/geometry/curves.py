@@ -1,4 +1,4 @@
-"""Plane curves with their normals, over which ruled surfaces stand, and a point's nearest point on them."""
+"""Plane curves with their normals, and the nearest point of a curve to a given point."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from torch import Tensor
 
 
 class Curve(ABC):
-    """A curve γ(s) in the plane, twice differentiable. Parameters s have any shape, points that shape and a last 2."""
+    """A twice differentiable curve γ(s) in the plane.
 
-    reach: float  # how far along the normals points have one nearest point on the curve
+    Parameters s have any shape (...), points the shape (..., 2).
+    """
+
+    reach: float  # distance along the normals up to which the nearest point is unique
 
     @abstractmethod
     def point(self, s: Tensor) -> Tensor:
@@ -29,18 +32,22 @@ class Curve(ABC):
 
     @abstractmethod
     def candidates(self, theta: Tensor) -> Tensor:
-        """Parameters among which some are near that of θ's nearest point: θ (..., 2) → (..., candidates)."""
+        """Starting parameters for the search of the point nearest to θ.
+
+        θ has shape (..., 2), the result (..., candidates). Some are near the parameter sought.
+        """
 
     def normal(self, s: Tensor) -> Tensor:
-        """The unit normal to the right of the way of growing s."""
+        """Unit normal, to the right of the direction of increasing s."""
         x, y = self.velocity(s).unbind(-1)
         return torch.stack([y, -x], dim=-1) / torch.hypot(x, y)[..., None]
 
     def nearest(self, theta: Tensor) -> Tensor:
-        """The parameter of the curve's point nearest to θ, (..., 2) → (...), by Newton's method.
+        """Parameter, shape (...), of the point of the curve nearest to θ, shape (..., 2).
 
-        The last of its steps is differentiable, so that E's first and second derivatives by autograd are exact:
-        what is missing of s'' is multiplied by the derivative of the distance by s, which is 0.
+        Newton's method, whose last step is differentiable. This makes the first and second
+        derivatives of E by autograd exact: the missing part of the second derivative of s is
+        multiplied by the derivative of the distance with respect to s, which is 0.
         """
         with torch.no_grad():
             s = self.candidates(theta)
@@ -51,15 +58,18 @@ class Curve(ABC):
         return self._newton(s, theta)
 
     def _newton(self, s: Tensor, theta: Tensor) -> Tensor:
-        """A step towards (γ(s) − θ)·γ'(s) = 0."""
-        away, velocity = self.point(s) - theta, self.velocity(s)
-        slope = velocity.square().sum(-1) + (away * self.acceleration(s)).sum(-1)
-        return s - (away * velocity).sum(-1) / slope
+        """One step of Newton's method for (γ(s) − θ)·γ'(s) = 0."""
+        offset, velocity = self.point(s) - theta, self.velocity(s)
+        slope = velocity.square().sum(-1) + (offset * self.acceleration(s)).sum(-1)
+        return s - (offset * velocity).sum(-1) / slope
 
 
 @dataclass(frozen=True)
 class Sine(Curve):
-    """γ = (s, a sin s), whose normals meet no nearer than 1/a. Its two sides are alike, half a period apart."""
+    """γ = (s, a sin s). Its normals intersect at distances of 1/a or more.
+
+    One side is the mirror image of the other, shifted by half a period.
+    """
 
     a: float
 
@@ -82,7 +92,7 @@ class Sine(Curve):
 
 @dataclass(frozen=True)
 class Ellipse(Curve):
-    """γ = (a cos s, b sin s), with its outside to the right."""
+    """γ = (a cos s, b sin s); the normals point outwards."""
 
     a: float
     b: float
@@ -103,7 +113,7 @@ class Ellipse(Curve):
 
 @dataclass(frozen=True)
 class Parabola(Curve):
-    """γ = (s, s²/2), with what is below it to the right."""
+    """γ = (s, s²/2); the normals point downwards."""
 
     reach = math.inf
 
@@ -117,6 +127,5 @@ class Parabola(Curve):
         return torch.stack([torch.zeros_like(s), torch.ones_like(s)], dim=-1)
 
     def candidates(self, theta: Tensor) -> Tensor:
-        return theta[..., :1] * torch.linspace(0, 1, 129).to(
-            theta
-        )  # below the parabola it lies between 0 and x
+        # For θ = (x, y) below the parabola the parameter is between 0 and x.
+        return theta[..., :1] * torch.linspace(0, 1, 129).to(theta)

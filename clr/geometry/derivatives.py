@@ -9,20 +9,24 @@ from torch import Tensor
 
 
 def hvp(loss: Tensor, params: Sequence[Tensor], vector: Sequence[Tensor]) -> list[Tensor]:
-    """The Hessian-vector product H v = ∇(g·v), by a backward pass through the backward pass.
+    """Hessian-vector product H v = ∇(g·v), by a backward pass through the backward pass.
+
+    It sets no `.grad` and calls no hooks of DistributedDataParallel. Pass the loss of the unwrapped
+    module, and average the products over ranks and micro-batches as gradients are averaged: H is
+    the mean of their Hessians.
 
     Args:
-        loss: 0-dim, with the graph of its forward pass, which is still there afterwards.
-        params: what the loss is differentiated by, such as a module's parameters; any shapes.
-        vector: v, with the shapes, dtypes and devices of `params`; taken as a constant.
+        loss: 0-dim, with the graph of its forward pass, which is retained.
+        params: tensors of any shapes with respect to which the loss is differentiated.
+        vector: v, with the shapes, dtypes and devices of `params`; a constant.
 
-    Returns the parts of H v, one for each of `params`: zeros for a parameter that the loss does not depend on, or not
-    more than linearly. It touches no `.grad` and calls no hooks of DistributedDataParallel: pass it the bare module's
-    loss, and average the products over ranks and micro-batches as gradients are averaged, for H is the mean of theirs.
+    Returns:
+        The parts of H v, one for each of `params`; zeros for a parameter on which the loss depends
+        linearly or not at all.
     """
     params = list(params)
     grads = torch.autograd.grad(loss, params, create_graph=True, materialize_grads=True)
-    # A gradient that is constant has no graph, and adds nothing.
+    # A constant gradient has no graph and adds nothing.
     curved = [(g, v) for g, v in zip(grads, vector, strict=True) if g.requires_grad]
     if not curved:
         return [torch.zeros_like(p) for p in params]
@@ -33,10 +37,13 @@ def hvp(loss: Tensor, params: Sequence[Tensor], vector: Sequence[Tensor]) -> lis
 def gradient(
     surface: Callable[[Tensor], Tensor], theta: Tensor, create_graph: bool = False
 ) -> Tensor:
-    """∇E at each of the points θ, of their shape (..., d). With `create_graph` it can be differentiated by θ."""
+    """Gradient ∇E at each of the points θ, of their shape (..., d).
+
+    With `create_graph` the result can be differentiated with respect to θ.
+    """
     if not create_graph:
         theta = theta.detach().requires_grad_()
-    # A point's E depends on that point alone, so that the gradient of the sum holds the gradient of each.
+    # E at a point depends on that point alone: the gradient of the sum has the gradient of each.
     (g,) = torch.autograd.grad(surface(theta).sum(), theta, create_graph=create_graph)
     return g
 
@@ -44,7 +51,7 @@ def gradient(
 def derivatives(
     surface: Callable[[Tensor], Tensor], theta: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """E, shape (...), g and H g, both of shape (..., d), at each of the points θ, shape (..., d)."""
+    """E, shape (...), and g and H g, both of shape (..., d), at the points θ, shape (..., d)."""
     theta = theta.detach().requires_grad_()
     energy = surface(theta)
     (g,) = torch.autograd.grad(energy.sum(), theta, retain_graph=True)

@@ -1,4 +1,4 @@
-"""The gradient flow by SciPy's solver, and the flow that gradient descent follows more closely."""
+"""Gradient flow, by SciPy's solver, and the flow that gradient descent follows more closely."""
 
 from __future__ import annotations
 
@@ -12,51 +12,59 @@ from torch import Tensor
 from clr.geometry.derivatives import gradient
 from clr.geometry.surfaces import Surface
 
-# The solver's tolerances for the error of one of its steps. On the bowls, whose flow is known, they leave 1e-10.
+# Tolerances for the error of one step of the solver. On bowls, whose flow is known, the result is
+# accurate to 1e-10.
 RTOL, ATOL = 1e-11, 1e-13
-# Gradients until the solver is given up, after some seconds. Smooth surfaces ask for hundreds or thousands; at the end
-# of a corridor, where the gradient turns round, it would creep for ever.
-MOST = 20_000
+# Gradients before the solver is stopped, after some seconds. Smooth surfaces take hundreds or
+# thousands. At the end of a corridor, where the gradient reverses, the solver would never finish.
+MAX_GRADIENTS = 20_000
 
 
 def gradient_flow(surface: Surface, start: Tensor, times: Sequence[float] | np.ndarray) -> Tensor:
-    """The solution of θ̇ = −∇E(θ), θ(0) = start, at `times`, ascending and not below 0, by Dormand and Prince's DOP853.
+    """Solution of θ̇ = −∇E(θ), θ(0) = start, by the method DOP853 of Dormand and Prince.
 
-    Args: `start` has shape (d,); the solution has shape (len(times), d), in float64. At creases the solver's steps
-    become small, and the line is right.
+    At creases of E the solver's steps become small; the solution is accurate there, too.
+
+    Args:
+        start: shape (d,).
+        times: at least one, ascending, not negative.
+
+    Returns:
+        θ at `times`, shape (len(times), d), float64.
 
     Raises:
-        RuntimeError: if the flow cannot be followed to the last of `times`, because it ends before, where E has no
-            gradient, as at E = 0 of a corridor, or because it is infinite.
+        RuntimeError: if the flow ends before the last of `times`, where E has no gradient (as at
+            E = 0 in a corridor), or becomes infinite.
     """
     span = (0.0, float(times[-1]))
-    failed = f"the gradient flow cannot be followed to t = {span[1]:g}"
-    left = MOST
+    failure = f"the gradient flow cannot be followed to t = {span[1]:g}"
+    gradients = 0
 
     def velocity(time: float, theta: np.ndarray) -> np.ndarray:
-        nonlocal left
-        if (left := left - 1) < 0:
-            raise RuntimeError(f"{failed}: it seems to end at t = {time:g}")
+        nonlocal gradients
+        gradients += 1
+        if gradients > MAX_GRADIENTS:
+            raise RuntimeError(f"{failure}: it seems to end at t = {time:g}; use earlier times")
         return -gradient(surface, torch.from_numpy(theta)).numpy()
 
-    found = solve_ivp(
-        velocity, span, start.double().numpy(), "DOP853", t_eval=times, rtol=RTOL, atol=ATOL
-    )
-    if not found.success:
-        raise RuntimeError(f"{failed}: {found.message}")
-    return torch.from_numpy(found.y.T.copy())
+    y0 = start.double().numpy()
+    solution = solve_ivp(velocity, span, y0, "DOP853", t_eval=times, rtol=RTOL, atol=ATOL)
+    if not solution.success:
+        raise RuntimeError(f"{failure}: {solution.message} Use earlier times")
+    return torch.from_numpy(solution.y.T.copy())
 
 
 def modified_loss(surface: Surface, rate: float) -> Surface:
-    """Ẽ = E + (h/4)‖g‖², whose gradient flow θ̇ = −g − (h/2) Hg gradient descent of rate h follows up to O(h³) a step.
+    """Modified loss Ẽ = E + (h/4)‖g‖² of gradient descent with rate h.
 
-    Source: Barrett & Dherin, "Implicit Gradient Regularization" (ICLR 2021). In a corridor ‖g‖ is constant, and Ẽ and E
-    have one flow.
+    Its gradient flow θ̇ = −g − (h/2) Hg is followed by gradient descent up to O(h³) per step. In a
+    corridor ‖g‖ is constant, and Ẽ and E have the same flow.
+
+    Source: Barrett & Dherin, "Implicit Gradient Regularization" (ICLR 2021).
     """
 
     def loss(theta: Tensor) -> Tensor:
-        return surface(theta) + rate / 4 * gradient(surface, theta, create_graph=True).square().sum(
-            -1
-        )
+        g = gradient(surface, theta, create_graph=True)
+        return surface(theta) + rate / 4 * g.square().sum(-1)
 
     return loss

@@ -1,13 +1,14 @@
-"""Loss surfaces in closed form: corridors, surfaces that are none, and one glued from several corridors.
+"""Loss surfaces in closed form: corridors, several corridors joined, and counterexamples.
 
-Hg = ½∇‖g‖², so a connected smooth region is a corridor if and only if ‖g‖ is constant there (the eikonal equation):
+Because Hg = ½∇‖g‖², a connected smooth region is a corridor if and only if ‖g‖ is constant there
+(the eikonal equation). Examples are linear functions, and
 
-    linear pieces, and  E(θ) = c · (distance of θ to a set)  wherever one point of the set is the nearest.
+    E(θ) = c · (distance of θ to a set)  wherever the nearest point of the set is unique.
 
-A surface is called with points θ, shape (..., d), and returns E, shape (...), in their dtype; it can be differentiated
-twice wherever E is smooth. A corridor with c > 0 has no critical point, so E is not differentiable where it reaches 0.
-`zero` is a point, shape (d,), where E = 0: a minimum, except where a formula goes on below 0 (Plane, Strips), which are
-losses only where E ≥ 0.
+A surface is a function of points θ, shape (..., d), that returns E, shape (...), in their dtype. It
+can be differentiated twice wherever E is smooth. A corridor with c > 0 has no critical point, so
+that E is not differentiable where it reaches 0. `zero` is a point, shape (d,), where E = 0. It is a
+minimum, except on Plane and Strips, whose formulas continue below 0; they are losses where E ≥ 0.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from clr.geometry.curves import Curve
 
 
 class Surface(Protocol):
+    """A function of points θ, shape (..., d), that returns E, shape (...)."""
+
     def __call__(self, theta: Tensor, /) -> Tensor: ...
 
 
@@ -35,7 +38,7 @@ def _tensor(*values: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Plane:
-    """E = a·θ + b, for a ≠ 0: the corridor of a linear piece, ‖g‖ = ‖a‖."""
+    """E = a·θ + b with a ≠ 0: a linear function, ‖g‖ = ‖a‖."""
 
     a: tuple[float, ...]
     b: float
@@ -51,9 +54,9 @@ class Plane:
 
 @dataclass(frozen=True)
 class Tube:
-    """E = c · distance to the affine subspace through `point` along orthonormal `directions`: a cone if there are none.
+    """E = c · distance to the affine subspace through `point` along orthonormal `directions`.
 
-    ‖g‖ = c everywhere but on the subspace.
+    Without directions it is a cone. ‖g‖ = c everywhere except on the subspace.
     """
 
     c: float
@@ -61,11 +64,11 @@ class Tube:
     directions: tuple[tuple[float, ...], ...] = ()
 
     def __call__(self, theta: Tensor) -> Tensor:
-        away = theta - theta.new_tensor(self.point)
+        offset = theta - theta.new_tensor(self.point)
         if self.directions:
-            along = theta.new_tensor(self.directions)
-            away = away - away @ along.mT @ along
-        return self.c * torch.linalg.vector_norm(away, dim=-1)
+            basis = theta.new_tensor(self.directions)
+            offset = offset - offset @ basis.mT @ basis
+        return self.c * torch.linalg.vector_norm(offset, dim=-1)
 
     @property
     def zero(self) -> Tensor:
@@ -74,10 +77,11 @@ class Tube:
 
 @dataclass(frozen=True)
 class Ring:
-    """E = c · distance to the sphere of `radius` R about 0 in the first `k` of θ's d coordinates.
+    """E = c · distance to the sphere of `radius` R around 0 in the first `k` of d coordinates.
 
-    For k = d it is c·abs(‖θ‖ − R); for k = 2 and d = 3 the distance to a circle, c·√((√(x² + y²) − R)² + z²).
-    ‖g‖ = c everywhere but on the sphere and where the first k coordinates are 0.
+    For k = d this is c·abs(‖θ‖ − R); for k = 2 and d = 3 it is c times the distance to a circle,
+    c·√((√(x² + y²) − R)² + z²). ‖g‖ = c everywhere except on the sphere and where the first k
+    coordinates are 0.
     """
 
     c: float
@@ -86,10 +90,9 @@ class Ring:
     d: int
 
     def __call__(self, theta: Tensor) -> Tensor:
-        off = torch.linalg.vector_norm(theta[..., : self.k], dim=-1, keepdim=True) - self.radius
-        return self.c * torch.linalg.vector_norm(
-            torch.cat([off, theta[..., self.k :]], dim=-1), dim=-1
-        )
+        radial = torch.linalg.vector_norm(theta[..., : self.k], dim=-1, keepdim=True)
+        offset = torch.cat([radial - self.radius, theta[..., self.k :]], dim=-1)
+        return self.c * torch.linalg.vector_norm(offset, dim=-1)
 
     @property
     def zero(self) -> Tensor:
@@ -98,23 +101,27 @@ class Ring:
 
 @dataclass(frozen=True)
 class Ruled:
-    """E = c · distance to a plane curve γ (Figure 1a): over the curve's normals n stand straight lines of slope c,
+    """E = c · distance to a plane curve γ (Figure 1a).
 
-        (s, u) ↦ (γ(s) + u n(s), c·u),   0 < u < `curve.reach`,
+    Its graph is a developable ruled surface: straight lines of slope c over the normals n of γ,
 
-    a developable ruled surface. ‖g‖ = c. Beyond the reach normals meet, and the nearest point is another.
+        (s, u) ↦ (γ(s) + u n(s), c·u),   0 < u < `curve.reach`.
+
+    ‖g‖ = c. Beyond the reach the normals intersect, and another point of γ is the nearest.
     """
 
     c: float
     curve: Curve
 
     def __call__(self, theta: Tensor) -> Tensor:
-        return self.c * torch.linalg.vector_norm(
-            theta - self.curve.point(self.curve.nearest(theta)), dim=-1
-        )
+        nearest = self.curve.point(self.curve.nearest(theta))
+        return self.c * torch.linalg.vector_norm(theta - nearest, dim=-1)
 
-    def over(self, s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """θ, shape (..., 2), and E, shape (...), at the parameters s and u of one shape; u < 0 is the other side."""
+    def ruling(self, s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """θ, shape (..., 2), and E, shape (...), for parameters s and u of one shape (...).
+
+        A negative u is on the other side of the curve.
+        """
         return self.curve.point(s) + u[..., None] * self.curve.normal(s), self.c * u.abs()
 
     @property
@@ -127,12 +134,16 @@ class Ruled:
 
 @dataclass(frozen=True)
 class Strips:
-    """Planes of slopes c₁, c₂, … over strips of width 1, glued along the creases x = 1, 2, … (Figure 1b):
+    """Planes of slopes c₁, c₂, … over strips of width 1, joined along creases (Figure 1b).
 
-        E = p·y + q₁ min(x, 1) + q₂ clip(x − 1, 0, 1) + … + qₙ max(x − n + 1, 0),   qᵢ = √(cᵢ² − p²)
+    The creases are x = 1, 2, …, and
 
-    Each strip is a corridor. p, the slope along the creases, is that of all, so that a line of steepest descent bends
-    at a crease as light does: c₁ sin α₁ = c₂ sin α₂ for its angles α with the normal of the crease.
+        E = p·y + q₁ min(x, 1) + q₂ clip(x − 1, 0, 1) + … + qₙ max(x − n + 1, 0),
+        qᵢ = √(cᵢ² − p²).
+
+    Each strip is a corridor. All strips have the slope p along the creases, so that a line of
+    steepest descent is refracted at a crease as light is: c₁ sin α₁ = c₂ sin α₂, where α are its
+    angles with the normal of the crease.
     """
 
     p: float
@@ -142,13 +153,13 @@ class Strips:
         x, y = theta.unbind(-1)
         last = len(self.c) - 1
         energy = self.p * y
-        for i, q in enumerate(self.across):
+        for i, q in enumerate(self.cross_slopes):
             energy = energy + q * (x.clamp(i if i else None, i + 1 if i < last else math.inf) - i)
         return energy
 
     @property
-    def across(self) -> list[float]:
-        """The slopes q across the strips."""
+    def cross_slopes(self) -> list[float]:
+        """Slopes qᵢ perpendicular to the creases."""
         return [math.sqrt(c**2 - self.p**2) for c in self.c]
 
     @property
@@ -156,30 +167,32 @@ class Strips:
         return _tensor(0.0, 0.0)
 
     def steepest_descent(self, start: Tensor) -> Tensor:
-        """The line of steepest descent from `start`, shape (2,), to where E = 0: its corners, shape (corners, 2)."""
+        """Corners, shape (n, 2), of the line of steepest descent from `start`, (2,), to E = 0."""
         corners = [start]
         while (energy := float(self(corners[-1]))) > 1e-12:
             x = float(corners[-1][0])
-            i = min(
-                max(math.ceil(x) - 1, 0), len(self.c) - 1
-            )  # on a crease the strip to its left is ahead
-            q = self.across[i]
+            # A point on a crease moves into the strip to its left.
+            i = min(max(math.ceil(x) - 1, 0), len(self.c) - 1)
+            q = self.cross_slopes[i]
             time = energy / self.c[i] ** 2
             if i > 0:
                 time = min(time, (x - i) / q)
             after = corners[-1] - time * start.new_tensor([q, self.p])
             if i > 0 and time == (x - i) / q:
-                after[0] = i  # exactly, or the rounding would leave a sliver of this strip
+                after[0] = i  # exactly: rounding would leave a part of this strip to cross
             corners.append(after)
         return torch.stack(corners)
 
 
-# No corridors
+# Surfaces that are not corridors
 
 
 @dataclass(frozen=True)
 class Bowl:
-    """E = ½ Σ λᵢ θᵢ². With equal λ the flow's lines are straight, but it slows down: Hg = λ²θ ≠ 0, no corridor."""
+    """E = ½ Σ λᵢ θᵢ².
+
+    For equal λ the flow is straight, but slows down: Hg = λ²θ ≠ 0, so that it is not a corridor.
+    """
 
     curvatures: tuple[float, ...]
 
@@ -193,7 +206,7 @@ class Bowl:
 
 @dataclass(frozen=True)
 class Power:
-    """E = ‖θ‖^p in d dimensions: κ = (p − 1)/p everywhere but at 0."""
+    """E = ‖θ‖^p in d dimensions: κ = (p − 1)/p everywhere except at 0."""
 
     p: float
     d: int
@@ -208,7 +221,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Product:
-    """E = abs(w₁w₂ − 1): a linear network with one hidden unit, one sample and the absolute loss."""
+    """E = abs(w₁w₂ − 1): a linear network of one hidden unit, absolute loss on one sample."""
 
     def __call__(self, theta: Tensor) -> Tensor:
         return (theta[..., 0] * theta[..., 1] - 1).abs()
@@ -233,7 +246,7 @@ class Rosenbrock:
 
 @dataclass(frozen=True)
 class Rastrigin:
-    """E = Σ [10 + θᵢ² − 10 cos 2πθᵢ] in d dimensions (Rastrigin, 1974): many minima, the lowest at 0."""
+    """E = Σ [10 + θᵢ² − 10 cos 2πθᵢ] in d dimensions (Rastrigin, 1974); lowest minimum at 0."""
 
     d: int
 

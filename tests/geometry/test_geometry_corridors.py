@@ -1,13 +1,14 @@
-"""Every statement of the paper's first half, in float64: on corridors, and that it fails off them.
+"""The statements of docs/geometry.md, in float64: in corridors, and that they fail outside of them.
 
-Tolerances. Without the flow, what is 0 in exact numbers is a sum of a few roundings, 1e-16 of what it is made of, times
-up to 100 where a curve's normals nearly meet: κ and other numbers without units are held to 1e-10. The flow is known to
-1e-9 of the way that it went. Where a term of higher order is left out, the test halves the step and asks for the power.
+Tolerances. Without the flow, a number that is exactly 0 is a sum of a few rounding errors: 1e-16
+of its terms, times up to 100 where the normals of a curve nearly intersect. κ and other numbers
+without unit must be accurate to 1e-10. The flow is accurate to 1e-9 of its length. Where a term of
+higher order is neglected, the test halves the step and checks the order.
 """
 
 import pytest
 import torch
-from geometry_cases import ELSEWHERE, bowls, clr_step, corridors, drawn, tensor, tubes
+from geometry_cases import COUNTEREXAMPLES, bowls, clr_step, corridors, drawn, tensor, tubes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,20 +20,22 @@ from clr.geometry import (
     Ruled,
     Sine,
     Tube,
-    at,
     derivatives,
     fall,
     gradient,
     gradient_flow,
     modified_loss,
+    step_measures,
 )
 
 EXACT, FLOW = 1e-10, 1e-9
 parts = st.floats(0.05, 0.95)
 
 
-def elsewhere():
-    return pytest.mark.parametrize(("surface", "theta"), ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def outside_corridors():
+    return pytest.mark.parametrize(
+        ("surface", "theta"), COUNTEREXAMPLES.values(), ids=COUNTEREXAMPLES.keys()
+    )
 
 
 def kappa(surface, theta):
@@ -46,12 +49,12 @@ def time_scale(surface, theta):
     return float(g.norm() / hg.norm())
 
 
-# Definition 2.1
+# Definition of a corridor (2.1)
 
 
 @drawn
 @given(corridors)
-def test_in_a_corridor_hg_is_zero_and_the_gradient_has_one_length(case):
+def test_in_a_corridor_hg_is_zero_and_the_gradient_norm_is_constant(case):
     _, g, _ = derivatives(case.surface, case.theta)
     assert kappa(case.surface, case.theta) < EXACT
     assert float(g.norm()) == pytest.approx(case.c, rel=EXACT)
@@ -60,7 +63,7 @@ def test_in_a_corridor_hg_is_zero_and_the_gradient_has_one_length(case):
 @drawn
 @given(corridors)
 def test_in_a_corridor_the_flow_is_straight_and_of_constant_speed(case):
-    times = [0.3 * case.whole, 0.6 * case.whole, 0.9 * case.whole]
+    times = [0.3 * case.time_to_end, 0.6 * case.time_to_end, 0.9 * case.time_to_end]
     g = gradient(case.surface, case.theta)
     for time, flowed in zip(times, gradient_flow(case.surface, case.theta, times), strict=True):
         assert float((flowed - (case.theta - time * g)).norm()) < FLOW * case.length
@@ -68,19 +71,19 @@ def test_in_a_corridor_the_flow_is_straight_and_of_constant_speed(case):
 
 @drawn
 @given(bowls())
-def test_a_bowl_is_no_corridor_anywhere(case):
-    # By Cauchy and Schwarz ‖Λθ‖³ ≤ (Σλθ²) ‖Λ²θ‖, so that κ ≥ ½
+def test_kappa_of_a_bowl_is_at_least_one_half(case):
+    # ‖Λθ‖³ ≤ (Σλθ²) ‖Λ²θ‖ by the Cauchy-Schwarz inequality.
     assert kappa(*case) >= 0.5 - EXACT
 
 
-@elsewhere()
-def test_off_corridors_hg_is_not_zero(surface, theta):
+@outside_corridors()
+def test_outside_corridors_hg_is_not_zero(surface, theta):
     assert kappa(surface, theta) > 0.1
 
 
-def test_straight_lines_are_not_enough():
-    # Down ½‖θ‖² all go straight to 0, but ever slower: the negative control
-    surface, theta = ELSEWHERE["round bowl"]
+def test_a_straight_flow_is_not_sufficient():
+    # On ½‖θ‖² the flow goes straight to 0, but slows down: the negative control.
+    surface, theta = COUNTEREXAMPLES["round bowl"]
     first, second = gradient_flow(surface, theta, [0.5, 1.0])
     for flowed in (first, second):
         assert abs(float(theta[0] * flowed[1] - theta[1] * flowed[0])) < FLOW
@@ -89,85 +92,86 @@ def test_straight_lines_are_not_enough():
 
 
 def test_the_flow_down_an_uneven_bowl_is_not_straight():
-    surface, theta = ELSEWHERE["bowl"]
+    surface, theta = COUNTEREXAMPLES["bowl"]
     first, second = (theta - flowed for flowed in gradient_flow(surface, theta, [0.1, 0.2]))
     sine = (first[0] * second[1] - first[1] * second[0]) / (first.norm() * second.norm())
     assert abs(float(sine)) > 0.1
 
 
-@elsewhere()
+@outside_corridors()
 def test_hg_is_the_acceleration_of_the_flow(surface, theta):
-    # So Hg = 0 if and only if the flow is straight and of constant speed: θ̈ = d/dt(−g) = Hg
+    # θ̈ = d/dt(−g) = Hg, so Hg = 0 if and only if the flow is straight and of constant speed.
     step = 0.01 * time_scale(surface, theta)
     before, middle, after = gradient_flow(surface, theta, [0.0, step, 2 * step])
     _, _, hg = derivatives(surface, middle)
     acceleration = (after - 2 * middle + before) / step**2
-    assert float((acceleration - hg).norm()) < 1e-3 * float(
-        hg.norm()
-    )  # the difference leaves out (step²/12) θ⁗
+    error = float((acceleration - hg).norm())  # the difference quotient neglects (step²/12) θ⁗
+    assert error < 1e-3 * float(hg.norm())
 
 
 # Lemma 2.8 and the eikonal equation
 
 
-@elsewhere()
+@outside_corridors()
 def test_lemma_2_8_the_gradient_changes_by_minus_hg_along_the_flow(surface, theta):
     step = 0.01 * time_scale(surface, theta)
     before, middle, after = gradient_flow(surface, theta, [0.0, step, 2 * step])
     _, _, hg = derivatives(surface, middle)
     change = (gradient(surface, after) - gradient(surface, before)) / (2 * step)
-    assert float((change + hg).norm()) < 1e-3 * float(
-        hg.norm()
-    )  # the difference leaves out (step²/6) g‴
+    error = float((change + hg).norm())  # the difference quotient neglects (step²/6) g‴
+    assert error < 1e-3 * float(hg.norm())
 
 
-@elsewhere()
+@outside_corridors()
 def test_hg_is_half_the_gradient_of_the_squared_norm(surface, theta):
     half = gradient(lambda x: 0.5 * gradient(surface, x, create_graph=True).square().sum(-1), theta)
     _, _, hg = derivatives(surface, theta)
     assert torch.allclose(half, hg, rtol=EXACT, atol=0)
 
 
-# GD and GF
+# Gradient descent and gradient flow
 
 
 @drawn
 @given(corridors, parts)
-def test_in_a_corridor_gradient_descent_and_gradient_flow_are_one(case, part):
-    step = at(case.surface, case.theta, part * case.whole)
-    assert step["drift"] < FLOW and step["turn"] < EXACT
+def test_in_a_corridor_gradient_descent_and_gradient_flow_coincide(case, part):
+    step = step_measures(case.surface, case.theta, part * case.time_to_end)
+    assert step["drift"] < FLOW
+    assert step["turn"] < EXACT
 
 
-@elsewhere()
-def test_off_corridors_they_part_by_half_h_squared_hg(surface, theta):
+@outside_corridors()
+def test_outside_corridors_they_differ_by_half_h_squared_hg(surface, theta):
     _, g, hg = derivatives(surface, theta)
-    left = []
+    rest = []
     for step in (0.02 * time_scale(surface, theta), 0.01 * time_scale(surface, theta)):
         gap = gradient_flow(surface, theta, [step])[0] - (theta - step * g)
         assert float(gap.norm()) == pytest.approx(step**2 / 2 * float(hg.norm()), rel=0.1)
-        left.append(float((gap - step**2 / 2 * hg).norm()))
-    assert 7 < left[0] / left[1] < 9  # what is left is O(h³)
+        rest.append(float((gap - step**2 / 2 * hg).norm()))
+    assert 7 < rest[0] / rest[1] < 9  # O(h³)
 
 
-@elsewhere()
-def test_the_modified_flow_follows_gradient_descent_one_order_closer(surface, theta):
+@outside_corridors()
+def test_gradient_descent_follows_the_modified_flow_one_order_closer(surface, theta):
     g = gradient(surface, theta)
     gaps = []
     for step in (0.02 * time_scale(surface, theta), 0.01 * time_scale(surface, theta)):
         flowed = gradient_flow(modified_loss(surface, step), theta, [step])[0]
         gaps.append(float((flowed - (theta - step * g)).norm()))
-        assert gaps[-1] < 0.1 * at(surface, theta, step)["drift"] * step * float(g.norm())
+        assert gaps[-1] < 0.1 * step_measures(surface, theta, step)["drift"] * step * float(
+            g.norm()
+        )
     assert 7 < gaps[0] / gaps[1] < 9  # O(h³), where the flow of E leaves O(h²)
 
 
 @drawn
 @given(corridors, parts)
 def test_in_a_corridor_the_modified_flow_is_the_flow(case, part):
-    rate = part * case.whole
+    rate = part * case.time_to_end
     modified = gradient(modified_loss(case.surface, rate), case.theta)
     g = gradient(case.surface, case.theta)
     assert float((modified - g).norm()) < EXACT * case.c
-    assert at(case.surface, case.theta, rate)["correction"] < EXACT * case.c
+    assert step_measures(case.surface, case.theta, rate)["correction"] < EXACT * case.c
 
 
 # The loss
@@ -176,14 +180,16 @@ def test_in_a_corridor_the_modified_flow_is_the_flow(case, part):
 @drawn
 @given(corridors, parts)
 def test_in_a_corridor_the_loss_falls_linearly(case, part):
-    rate = part * case.whole
+    rate = part * case.time_to_end
     energy, g, _ = derivatives(case.surface, case.theta)
-    # In units of E: near the end little is left of it, and of its digits
+    # Relative to E before the step: near the end E is small and has few correct digits.
     after = case.surface(case.theta - rate * g)
     assert float(after) == pytest.approx(
         float(energy) - rate * case.c**2, abs=EXACT * float(energy)
     )
-    assert at(case.surface, case.theta, rate)["linearity_defect"] < 20 * EXACT  # h‖g‖² may be E/20
+    assert (
+        step_measures(case.surface, case.theta, rate)["linearity_defect"] < 20 * EXACT
+    )  # h‖g‖² may be E/20
     for alpha in (0.25, 0.5, 1.0):
         after = case.surface(case.theta - alpha * rate * g)
         assert float(fall(energy, after, g.norm(), alpha * tensor(rate))) == pytest.approx(
@@ -193,19 +199,23 @@ def test_in_a_corridor_the_loss_falls_linearly(case, part):
 
 @drawn
 @given(bowls(), parts)
-def test_down_a_bowl_it_falls_by_less_than_linearly(case, part):
+def test_on_a_bowl_the_loss_falls_by_less_than_linearly(case, part):
     surface, theta = case
     rate = part / max(surface.curvatures)
     _, g, hg = derivatives(surface, theta)
-    # Exactly, as E is quadratic: E(θ − hg) = E − h‖g‖² + ½h² g·Hg
+    # E is quadratic: E(θ − hg) = E − h‖g‖² + ½h² g·Hg exactly.
     defect = rate / 2 * float(g @ hg) / float(g @ g)
-    assert at(surface, theta, rate)["linearity_defect"] == pytest.approx(defect, rel=1e-8)
+    assert step_measures(surface, theta, rate)["linearity_defect"] == pytest.approx(
+        defect, rel=1e-8
+    )
     assert defect > 0
 
 
-@elsewhere()
-def test_off_corridors_the_loss_is_not_linear(surface, theta):
-    assert at(surface, theta, 0.1 * time_scale(surface, theta))["linearity_defect"] > 0.01
+@outside_corridors()
+def test_outside_corridors_the_loss_is_not_linear(surface, theta):
+    assert (
+        step_measures(surface, theta, 0.1 * time_scale(surface, theta))["linearity_defect"] > 0.01
+    )
 
 
 @drawn
@@ -216,24 +226,23 @@ def test_in_a_corridor_one_step_of_clr_reaches_zero(case):
     )
 
 
-def test_down_the_round_bowl_one_step_of_clr_leaves_a_quarter():
-    surface, theta = ELSEWHERE["round bowl"]
+def test_on_the_round_bowl_one_step_of_clr_leaves_a_quarter():
+    surface, theta = COUNTEREXAMPLES["round bowl"]
     assert float(surface(clr_step(surface, theta))) == pytest.approx(
         float(surface(theta)) / 4, rel=EXACT
     )
 
 
-# The segment
+# The segment of a step
 
 
 @drawn
 @given(tubes(), st.floats(1.1, 1.8))
 def test_a_step_beyond_the_end_of_the_corridor_is_not_linear(case, part):
     g = gradient(case.surface, case.theta)
-    after = float(case.surface(case.theta - part * case.whole * g))
-    assert after == pytest.approx(
-        (part - 1) * case.c * case.length, rel=1e-8
-    )  # it comes out on the other side
+    after = float(case.surface(case.theta - part * case.time_to_end * g))
+    # The step ends on the opposite side.
+    assert after == pytest.approx((part - 1) * case.c * case.length, rel=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -246,23 +255,23 @@ def test_a_step_beyond_the_end_of_the_corridor_is_not_linear(case, part):
         (Ruled(2.0, Sine(1.0)), tensor(0.5, 0.0)),
     ],
 )
-def test_a_corridor_has_no_critical_point_up_to_where_it_ends(surface, theta):
+def test_a_corridor_has_no_critical_point_up_to_its_end(surface, theta):
     energy, g, _ = derivatives(surface, theta)
-    for left in (1e-2, 1e-4, 1e-6):
-        near = theta - (1 - left) * energy / 4 * g
+    for remaining in (1e-2, 1e-4, 1e-6):
+        near = theta - (1 - remaining) * energy / 4 * g
         assert float(gradient(surface, near).norm()) == pytest.approx(2.0, rel=1e-6)
 
 
 def test_the_flow_of_a_bowl_is_known():
-    # What is said of the solver's tolerance: θ(t) = e^(−λt) θ
+    # The accuracy that clr.geometry.flow states, on θ(t) = e^(−λt) θ.
     theta = tensor(3.0, 1.0)
     times = [0.1, 1.0, 3.0]
     exact = torch.stack([torch.exp(-t * tensor(1.0, 10.0)) * theta for t in times])
     assert float((gradient_flow(Bowl((1.0, 10.0)), theta, times) - exact).abs().max()) < 1e-10
 
 
-def test_a_flow_that_ends_before_the_time_is_an_error(monkeypatch):
-    monkeypatch.setattr("clr.geometry.flow.MOST", 5000)
+def test_a_flow_that_ends_early_is_an_error(monkeypatch):
+    monkeypatch.setattr("clr.geometry.flow.MAX_GRADIENTS", 5000)
     with pytest.raises(
         RuntimeError, match=r"cannot be followed to t = 0.6: it seems to end at t = 0.5"
     ):

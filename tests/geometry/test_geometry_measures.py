@@ -1,4 +1,4 @@
-"""Derivatives and measures: of modules, where training uses them."""
+"""Hessian-vector products and corridor measures, as training uses them."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from clr.geometry import hvp, measures
 
 
 def convolutional():
-    """A small network with all that ResNets have, in float64, and a batch for it."""
+    """A small network with the layers of a ResNet, in float64, and a batch for it."""
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3),
@@ -49,23 +49,24 @@ def test_hvp_of_a_module_is_the_hessian_times_the_vector(channels_last):
         sum(torch.tensordot(h, b, b.dim()) for h, b in zip(row, v, strict=True)) for row in hessian
     ]
     products = hvp(cross_entropy(model(x), y), params, v)
-    # Both sum a few hundred products of float64: 1e-12 is a thousand roundings.
+    # Both sum a few hundred float64 products: 1e-12 allows a thousand rounding errors.
     for p, product, right in zip(params, products, expected, strict=True):
-        assert product.shape == p.shape and torch.allclose(product, right, rtol=1e-12, atol=1e-12)
-    assert all(p.grad is None for p in params) and sum(e.abs().sum() for e in expected) > 1
+        assert product.shape == p.shape
+        assert torch.allclose(product, right, rtol=1e-12, atol=1e-12)
+    assert all(p.grad is None for p in params), "hvp must not set .grad"
+    assert sum(e.abs().sum() for e in expected) > 1, "the example has no curvature"
 
 
-def test_hvp_leaves_the_graph_of_the_loss():
+def test_hvp_retains_the_graph_of_the_loss():
     model, x, y = convolutional()
     params = list(model.parameters())
     loss = cross_entropy(model(x), y)
     first = hvp(loss, params, like(params, 1))
     second = hvp(loss, params, like(params, 1))
     loss.backward()
-    assert (
-        all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-        and params[0].grad is not None
-    )
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a, b)
+    assert params[0].grad is not None
 
 
 def test_hvp_is_zero_for_parameters_without_curvature():
@@ -81,7 +82,7 @@ def test_hvp_is_zero_for_parameters_without_curvature():
     ]
 
 
-def test_hvp_of_a_batch_is_the_mean_of_those_of_its_parts():
+def test_hvp_of_a_batch_is_the_mean_over_its_micro_batches():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3)).double()
     x, y = torch.randn(12, 5, dtype=torch.float64), torch.randint(3, (12,))

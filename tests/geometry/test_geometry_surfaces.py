@@ -1,4 +1,4 @@
-"""The surfaces: their formulas, written out once more, and the numbers that are known of them."""
+"""Loss surfaces compared with their formulas and with known numbers."""
 
 import math
 
@@ -25,12 +25,12 @@ from clr.geometry import (
     Sine,
     Strips,
     Tube,
-    at,
     derivatives,
     fall,
     gradient,
     gradient_flow,
     hvp,
+    step_measures,
 )
 
 EXACT = 1e-12  # a few roundings of numbers near 1
@@ -56,9 +56,10 @@ ALL = [
 
 
 @pytest.mark.parametrize("surface", ALL, ids=str)
-def test_points_come_in_any_shape_and_the_zero_is_a_zero(surface):
+def test_surfaces_take_points_of_any_shape_and_are_0_at_their_zero(surface):
     zero = surface.zero
-    assert zero.dtype == torch.float64 and abs(float(surface(zero))) < EXACT
+    assert zero.dtype == torch.float64
+    assert abs(float(surface(zero))) < EXACT
     points = torch.randn(
         4, 3, len(zero), generator=torch.Generator().manual_seed(0), dtype=torch.float64
     )
@@ -107,7 +108,7 @@ def test_formulas():
         (Parabola(), lambda s: (s, s**2 / 2), lambda s: (s, -1)),
     ],
 )
-def test_over_a_curves_normals_the_distance_rises_linearly(curve, point, normal):
+def test_the_distance_rises_linearly_along_the_normals_of_a_curve(curve, point, normal):
     for s in (-1.5, 0.2, 1.1):
         p, n = tensor(*point(s)), tensor(*normal(s))
         n = n / n.norm()
@@ -115,17 +116,16 @@ def test_over_a_curves_normals_the_distance_rises_linearly(curve, point, normal)
             energy, g, _ = derivatives(Ruled(3.0, curve), p + u * n)
             assert float(energy) == pytest.approx(3 * u, rel=1e-10)
             assert torch.allclose(g, 3 * n, rtol=0, atol=1e-9)
-        theta, energy = Ruled(3.0, curve).over(tensor(s), tensor(0.5))
-        assert torch.allclose(theta[0], p + 0.5 * n, rtol=0, atol=EXACT) and float(
-            energy
-        ) == pytest.approx(1.5)
+        theta, energy = Ruled(3.0, curve).ruling(tensor(s), tensor(0.5))
+        assert torch.allclose(theta[0], p + 0.5 * n, rtol=0, atol=EXACT)
+        assert float(energy) == pytest.approx(1.5)
 
 
 def test_across_the_rulings_the_surface_has_the_curvature_of_its_level_curves():
-    # A cone at the nearest point has H n = 0 as well. Below the parabola the level curve at u has the radius 1/k + u
+    # The curvature radius of the level curve at distance u below the parabola is 1/k + u.
     for s, u in ((0.0, 0.5), (1.2, 0.3), (-0.7, 2.0)):
         surface = Ruled(3.0, Parabola())
-        theta = surface.over(tensor(s), tensor(u))[0][0].requires_grad_()
+        theta = surface.ruling(tensor(s), tensor(u))[0][0].requires_grad_()
         radius = (1 + s**2) ** 1.5 + u
         tangent = tensor(1, s) / math.hypot(1, s)
         (product,) = hvp(surface(theta), [theta], [tangent])
@@ -137,26 +137,29 @@ def test_across_the_rulings_the_surface_has_the_curvature_of_its_level_curves():
 def test_a_ruling_is_a_line_of_steepest_descent(c, curve, s, part):
     u = part * min(curve.reach, 2)
     surface = Ruled(c, curve)
-    theta, energy = surface.over(tensor(s), tensor(u))
+    theta, energy = surface.ruling(tensor(s), tensor(u))
     flowed = gradient_flow(surface, theta[0], [0.5 * u / c])[0]
     assert float(energy) == pytest.approx(float(surface(theta[0])), rel=1e-9)
-    assert torch.allclose(flowed, surface.over(tensor(s), tensor(0.5 * u))[0][0], rtol=0, atol=1e-8)
+    assert torch.allclose(
+        flowed, surface.ruling(tensor(s), tensor(0.5 * u))[0][0], rtol=0, atol=1e-8
+    )
 
 
 @drawn
 @given(st.floats(0.3, 2), st.floats(-2, 2), st.floats(0.1, 0.8))
-def test_the_two_sides_of_the_sine_are_alike(a, s, part):
+def test_the_two_sides_of_the_sine_are_equal(a, s, part):
     surface = Ruled(1.0, Sine(a))
-    theta, energy = surface.over(tensor(s), tensor(-part / a))
-    found, _, hg = derivatives(surface, theta[0])
-    assert float(found) == pytest.approx(float(energy), rel=1e-9) and float(hg.norm()) < 1e-8
+    theta, energy = surface.ruling(tensor(s), tensor(-part / a))
+    value, _, hg = derivatives(surface, theta[0])
+    assert float(value) == pytest.approx(float(energy), rel=1e-9)
+    assert float(hg.norm()) < 1e-8
 
 
 def test_beyond_its_reach_another_point_of_the_curve_is_nearer():
     surface = Ruled(1.0, Sine(1.0))
     crest = tensor(math.pi / 2)  # the centre of curvature is 1 below it
     for u, nearer in ((0.95, False), (1.2, True)):
-        theta, energy = surface.over(crest, tensor(u))
+        theta, energy = surface.ruling(crest, tensor(u))
         assert (float(surface(theta[0])) < float(energy) - 1e-3) == nearer
 
 
@@ -169,8 +172,9 @@ def test_the_line_of_steepest_descent_bends_at_creases():
         corners[:3], torch.stack([START, tensor(2, 2.7615), tensor(1, 2.1841)]), rtol=0, atol=5e-5
     )
     assert STRIPS(corners[:3]).tolist() == pytest.approx([8.0787, 5.1569, 2.8475], abs=5e-5)
-    assert len(corners) == 4 and abs(float(STRIPS(corners[3]))) < EXACT
-    # The last of its pieces passes x = 0 at (0, 0.6766), where E is as much
+    assert len(corners) == 4
+    assert abs(float(STRIPS(corners[3]))) < EXACT
+    # Its last piece crosses x = 0 at (0, 0.6766), where E = 0.6766.
     part = corners[2, 0] / (corners[2, 0] - corners[3, 0])
     passing = corners[2] + part * (corners[3] - corners[2])
     assert torch.allclose(passing, tensor(0, 0.6766), rtol=0, atol=5e-5)
@@ -179,7 +183,7 @@ def test_the_line_of_steepest_descent_bends_at_creases():
 
 @drawn
 @given(st.lists(st.floats(1.1, 4), min_size=1, max_size=4), st.floats(-0.5, 4.5), st.floats(0.1, 3))
-def test_the_line_is_the_flow_and_is_refracted_as_light(c, x, above):
+def test_the_line_is_the_flow_and_obeys_snells_law(c, x, above):
     surface = Strips(1.0, tuple(c))
     start = tensor(x, 0.0)
     start[1] = above - float(surface(start))  # so that E(start) = above
@@ -188,12 +192,12 @@ def test_the_line_is_the_flow_and_is_refracted_as_light(c, x, above):
     assert abs(float(surface(corners[-1]))) < 1e-9
     pieces = corners.diff(dim=0)
     lengths = pieces.norm(dim=1)
-    # Slope times the sine of the angle with the normal of the creases, which lie along y
+    # Slope times sine of the angle with the normal of the creases, which are parallel to y.
     middles = gradient(surface, (corners[:-1] + corners[1:]) / 2)
     snell = middles.norm(dim=1) * -pieces[:, 1] / lengths
     assert torch.allclose(snell, torch.ones_like(snell), rtol=0, atol=1e-9)
     time = float((lengths / middles.norm(dim=1)).sum())
-    # The solver finds the creases by its own error alone
+    # The solver notices creases only by its error estimate.
     flowed = gradient_flow(surface, start, [time])[0]
     assert float((flowed - corners[-1]).norm()) < 1e-6
 
@@ -207,7 +211,7 @@ def test_clr_takes_two_steps_where_slopes_fall_and_overshoots_where_they_rise():
     assert float(rising(START)) > 0 > float(rising(clr_step(rising, START))) + 0.1
 
 
-# Numbers known of surfaces that are none
+# Known numbers of surfaces that are not corridors
 
 
 @drawn
@@ -218,9 +222,9 @@ def test_kappa_of_a_power_of_the_norm(p, theta):
 
 
 def test_measures_of_the_round_bowl():
-    # Those of the table in docs/geometry.md: g = Hg = θ, of length 5, and the flow is e^-h θ
+    # The table in docs/geometry.md: g = Hg = θ, of norm 5, and the flow is at e^-h θ.
     h, theta = 0.1, tensor(3.0, -4.0)
-    found = at(Bowl((1.0, 1.0)), theta, h)
+    result = step_measures(Bowl((1.0, 1.0)), theta, h)
     drift = (math.exp(-h) - (1 - h)) / h
     expected = {
         "hg_norm": 5,
@@ -230,7 +234,7 @@ def test_measures_of_the_round_bowl():
         "kappa": 0.5,
         "drift": drift,
     }
-    assert found == pytest.approx(expected, rel=1e-8)
+    assert result == pytest.approx(expected, rel=1e-8)
     for alpha in (0.5, 1.0, 2.0):
         energy, after = Bowl((1.0, 1.0))(torch.stack([theta, (1 - alpha * h) * theta]))
         assert float(fall(energy, after, tensor(5.0), tensor(alpha * h))) == pytest.approx(
@@ -239,8 +243,9 @@ def test_measures_of_the_round_bowl():
 
 
 def test_measures_of_an_uneven_bowl_by_hand():
-    # E = ½(x² + 10y²) at (3, 1): g = (3, 10), Hg = (3, 100); θ after 0.01 is (2.97, 0.9), on the flow 3e^-0.01, e^-0.1
-    found = at(Bowl((1.0, 10.0)), tensor(3.0, 1.0), 0.01)
+    # E = ½(x² + 10y²) at (3, 1): g = (3, 10), Hg = (3, 100). After h = 0.01, gradient descent is
+    # at (2.97, 0.9) and the flow at (3e^-0.01, e^-0.1).
+    result = step_measures(Bowl((1.0, 10.0)), tensor(3.0, 1.0), 0.01)
     norm, hg = math.sqrt(109), math.sqrt(10009)
     after = 0.5 * (2.97**2 + 10 * 0.9**2)
     expected = {
@@ -251,24 +256,22 @@ def test_measures_of_an_uneven_bowl_by_hand():
         "kappa": 9.5 * hg / norm**3,
         "drift": math.hypot(2.97 - 3 * math.exp(-0.01), 0.9 - math.exp(-0.1)) / (0.01 * norm),
     }
-    assert found == pytest.approx(expected, rel=1e-8)
-    assert found["kappa"] == pytest.approx(0.835, abs=5e-4)
+    assert result == pytest.approx(expected, rel=1e-8)
+    assert result["kappa"] == pytest.approx(0.835, abs=5e-4)
 
 
-# Relatives
+# Related methods
 
 
-def test_on_one_sample_with_the_absolute_loss_clr_is_kaczmarzs_projection():
+def test_for_one_sample_and_the_absolute_loss_clr_is_kaczmarzs_projection():
     a, y, theta = tensor(1.0, -2.0, 0.5), 0.7, tensor(0.3, 1.4, -2.0)
     projected = theta - (a @ theta - y) / (a @ a) * a
     stepped = clr_step(lambda p: (a @ p - y).abs(), theta)
-    assert (
-        torch.allclose(stepped, projected, rtol=0, atol=EXACT)
-        and abs(float(a @ stepped - y)) < EXACT
-    )
+    assert torch.allclose(stepped, projected, rtol=0, atol=EXACT)
+    assert abs(float(a @ stepped - y)) < EXACT
 
 
-def test_before_batch_norm_clrs_rate_grows_with_the_square_of_the_weights():
+def test_before_batch_norm_the_rate_of_clr_grows_with_the_squared_weights():
     generator = torch.Generator().manual_seed(0)
     x, w = (
         torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((16, 5), (3, 5))

@@ -101,7 +101,7 @@ def _draw_valley(ax: Axes3D) -> None:
 
 def _valley_points(s: Tensor, u: Tensor) -> np.ndarray:
     """Points (θ₁, θ₂, E) of the valley, shape (..., 3)."""
-    theta, energy = VALLEY.over(*torch.broadcast_tensors(s.double(), u.double()))
+    theta, energy = VALLEY.ruling(*torch.broadcast_tensors(s.double(), u.double()))
     return torch.cat([theta, energy[..., None]], dim=-1).numpy()
 
 

@@ -1,0 +1,1 @@
+"""Parts of `CLR.step`: the loss, the norm of the gradient, the update, the published rate."""

@@ -1,0 +1,129 @@
+"""CLR on two ranks: averaged, sharded and wrongly sharded gradients."""
+
+import copy
+import json
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.nn.parallel import DistributedDataParallel
+
+from clr import CLR
+from clr.reference import ReferenceCLR
+
+STEPS = 3
+
+
+def data():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(8, 5, generator=generator), torch.randn(8, 3, generator=generator)
+
+
+def build_model():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+
+
+def train(model, optimizer, x, y):
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = (model(x) - y).square().mean()
+        loss.backward()
+        if isinstance(optimizer, ReferenceCLR):
+            optimizer.step(loss)
+        else:
+            optimizer.step(loss=loss)
+
+
+def data_parallel():
+    model = DistributedDataParallel(build_model())
+    return model, CLR(model.parameters())
+
+
+def copied_with_a_process_group():
+    model = DistributedDataParallel(build_model())
+    optimizer = CLR(model.parameters(), process_group=dist.new_group([0, 1]))
+    same_parameters = {id(p): p for p in model.parameters()}
+    copied = copy.deepcopy(optimizer, same_parameters)
+    assert copied.process_group is optimizer.process_group
+    return model, copied
+
+
+def fsdp2():
+    model = build_model()
+    fully_shard(model[0], mesh=init_device_mesh("cpu", (2,)))
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    return model, CLR(model.parameters())
+
+
+def not_averaged():
+    model = build_model()
+    return model, CLR(model.parameters())
+
+
+def zero_redundancy():
+    model = DistributedDataParallel(build_model())
+    return model, ZeroRedundancyOptimizer(model.parameters(), optimizer_class=CLR)
+
+
+def fsdp1():
+    cpu = torch.device("cpu")
+    model = FullyShardedDataParallel(build_model(), device_id=cpu, use_orig_params=True)
+    return model, CLR(model.parameters())
+
+
+SUPPORTED = [data_parallel, copied_with_a_process_group, fsdp2]
+REFUSED = [not_averaged, zero_redundancy, fsdp1]
+
+
+def full(p):
+    return p.full_tensor() if hasattr(p, "full_tensor") else p
+
+
+def run_rank(rank, folder):
+    """Train each setup on this rank's half of the data; write the parameters or the error."""
+    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
+    x, y = (t.chunk(2)[rank] for t in data())
+    results = {}
+    for setup in SUPPORTED + REFUSED:
+        model, optimizer = setup()
+        try:
+            train(model, optimizer, x, y)
+        except RuntimeError as error:
+            results[setup.__name__] = str(error)
+        else:
+            params = [full(p.detach()).flatten().tolist() for p in model.parameters()]
+            results[setup.__name__] = [value for values in params for value in values]
+    with open(f"{folder}/{rank}.json", "w") as file:
+        json.dump(results, file)
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What each of two ranks got from each setup."""
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(run_rank, (str(folder),), nprocs=2)
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.parametrize("setup", SUPPORTED, ids=lambda setup: setup.__name__)
+def test_two_ranks_step_as_one_process_with_all_the_data(results, setup):
+    model = build_model()
+    train(model, ReferenceCLR(model.parameters()), *data())
+    expected = torch.cat([p.detach().flatten() for p in model.parameters()]).tolist()
+    for rank in range(2):
+        assert results[rank][setup.__name__] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("setup", REFUSED, ids=lambda setup: setup.__name__)
+def test_ranks_with_different_norms_are_refused_on_both(results, setup):
+    for rank in range(2):
+        message = results[rank][setup.__name__]
+        assert "‖g‖² differs between ranks" in message, message
+        assert "DistributedDataParallel" in message, message
