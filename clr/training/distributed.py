@@ -223,7 +223,7 @@ def divide(batch_size: int, ranks: int, device_batch_size: int | None) -> BatchD
     """Divide a global batch among ranks, each with the fewest micro-batches that fit its device.
 
     Args:
-        device_batch_size: most images in a micro-batch; None is no bound.
+        device_batch_size: most images in a micro-batch; None for any number.
 
     Raises:
         UserError: if the batch cannot be divided into equal micro-batches of at least two images.
