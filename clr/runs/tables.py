@@ -1,75 +1,185 @@
-"""Tidy tables of a protocol's runs under `results/PROTOCOL/`: what the figures are drawn from, and what is committed.
+"""Tables of a protocol's runs in `results/PROTOCOL/`: written by sweeps, committed, read by the analysis.
 
-runs           one row a run: what it was and how it ended
-steps          run_id and the columns of the runs' steps.parquet
-epochs         run_id and the columns of the runs' epochs.parquet
-meter          run_id and the columns of the runs' corridor_meter.parquet, of those with diagnostics.every
-figure_runs    figure, run_id: which runs each figure needs, also those that are still missing
-protocol.json  the protocol's config
-runs.jsonl     each run's run.json: config (without local folders), data, provenance
+runs            one row per completed run
+steps           run_id and the columns of the runs' steps.parquet
+epochs          run_id and the columns of the runs' epochs.parquet
+corridor_meter  run_id and the columns of corridor_meter.parquet, for the runs that have it
+figure_runs     figure, run_id: the runs that each figure needs, completed or not
+protocol.json   the protocol's config
+runs.jsonl      run.json of each run, one per line, without local folders
 
-Each table is there as NAME.parquet and NAME.csv; steps, by far the largest, as steps.csv.gz. results/DICTIONARY.md says
-what their columns mean.
+Each table is stored as NAME.parquet and NAME.csv, except steps.csv.gz, which is by far the largest.
+results/DICTIONARY.md describes the columns.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
 from clr.config import from_dict
-from clr.errors import UserError
+from clr.errors import UserError, first_line
 from clr.files import write_bytes, write_parquet, write_text
-from clr.runs.store import Store
-from clr.training.recorder import EPOCH_COLUMNS, METER_COLUMNS, STEP_COLUMNS
+from clr.runs.columns import (
+    EPOCH_COLUMNS,
+    METER_COLUMNS,
+    RUN_COLUMNS,
+    RUN_TEXT_COLUMNS,
+    STEP_COLUMNS,
+)
+from clr.runs.record import decode_record, encode_record
 
-# None in a run whose optimizer has no such key; without any, a column would else have no type.
-_NUMBERS = ("learning_rate", "max_lr")
+if TYPE_CHECKING:
+    from clr.runs.store import Store
+
+_RECORDED = {
+    "steps": STEP_COLUMNS,
+    "epochs": EPOCH_COLUMNS,
+    "corridor_meter": METER_COLUMNS,
+}
+_Content = TypeVar("_Content")
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """The tables of one results folder; those that not every reader needs are read on first use."""
+
+    folder: Path
+    protocol: dict[str, Any]
+    runs: pd.DataFrame
+    steps: pd.DataFrame
+    figure_runs: pd.DataFrame  # text columns `figure` and `run_id`
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        return _read(self.folder / "epochs.parquet", pd.read_parquet)
+
+    @cached_property
+    def corridor_meter(self) -> pd.DataFrame:
+        """Empty if no run was measured."""
+        path = self.folder / "corridor_meter.parquet"
+        if not path.is_file():
+            columns = ["run_id", *METER_COLUMNS]
+            return pd.DataFrame(columns=columns, dtype=float).astype({"run_id": "str"})
+        return _read(path, pd.read_parquet)
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The run.json of each run."""
+        return read_records(self.folder)
+
+
+def read_results(folder: Path) -> Results:
+    """Read the tables of `results/PROTOCOL/` with the types of their columns.
+
+    `runs` and `figure_runs` are read from CSV, at full precision, with text columns as text even
+    where a cell looks like a number or a missing value. Tables from before `max_lr` existed get
+    an empty column of this name.
+
+    Raises:
+        UserError: if a table is missing or cannot be read; the message has the make command.
+    """
+    protocol = _read(folder / "protocol.json", _read_json)
+    runs = _read(folder / "runs.csv", _read_runs)
+    if "max_lr" not in runs:
+        runs["max_lr"] = float("nan")
+    steps = _read(folder / "steps.parquet", pd.read_parquet)
+    figure_runs = _read(folder / "figure_runs.csv", _read_text_table)
+    return Results(folder, protocol, runs, steps, figure_runs)
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """Read the run.json of each run from runs.jsonl; UserError as `read_results`."""
+    return _read(folder / "runs.jsonl", _read_json_lines)
+
+
+def _read(path: Path, reader: Callable[[Path], _Content]) -> _Content:
+    command = f"make reproduce PROTOCOL={path.parent.resolve().name}"
+    try:
+        return reader(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; create it with: {command}") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} cannot be read ({first_line(error)}); create it again with: {command}"
+        ) from None
+
+
+def _read_runs(path: Path) -> pd.DataFrame:
+    columns = pd.read_csv(path, nrows=0).columns
+    numbers = [name for name in columns if name not in RUN_TEXT_COLUMNS]
+    return pd.read_csv(
+        path,
+        dtype={name: "str" for name in RUN_TEXT_COLUMNS},
+        keep_default_na=False,
+        na_values={name: ["", "nan"] for name in numbers},
+        float_precision="round_trip",
+    )
+
+
+def _read_text_table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype="str", keep_default_na=False)
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def _read_json_lines(path: Path) -> list[dict[str, Any]]:
+    return [decode_record(line) for line in path.read_text().splitlines()]
 
 
 def export(
     store: Store, figures: dict[str, set[str]], protocol: dict[str, Any], folder: Path
 ) -> None:
-    """Write the tables of the finished ones among the runs that are the keys of `figures`."""
+    """Write the tables of the completed runs among the keys of `figures`.
+
+    Args:
+        store: the store that holds the runs.
+        figures: the names of the figures that need each run, by run id.
+        protocol: the protocol's config.
+        folder: `results/PROTOCOL`, created if it does not exist.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    finished = {name: run for name in figures if (run := store.finished(name)) is not None}
-    for table, columns in (
-        ("steps", STEP_COLUMNS),
-        ("epochs", EPOCH_COLUMNS),
-        ("corridor_meter", METER_COLUMNS),
-    ):
-        parts = [
-            # Runs that were made before a column existed lack it.
-            pd.read_parquet(store.folder(name) / f"{table}.parquet")
-            .assign(run_id=name)
-            .reindex(columns=["run_id", *columns])
-            for name, run in finished.items()
-            if table != "corridor_meter" or run["config"].get("diagnostics", {}).get("every")
-        ]
-        whole = (
-            pd.concat(parts, ignore_index=True)
-            if parts
-            else pd.DataFrame(columns=["run_id", *columns])
-        )
-        write_table(whole, folder, table)
-    runs = pd.DataFrame([row(run) for run in finished.values()])
-    write_table(runs.astype({name: float for name in _NUMBERS if name in runs}), folder, "runs")
-    pairs = [(str(figure), name) for name, of in figures.items() for figure in sorted(of)]
-    named = pd.DataFrame(pairs, columns=["figure", "run_id"]).sort_values("figure", kind="stable")
-    write_table(named, folder, "figure_runs")
+    completed = {name: run for name in figures if (run := store.finished(name)) is not None}
+    for table, columns in _RECORDED.items():
+        write_table(_concatenate(store, completed, table, columns), folder, table)
+    runs = pd.DataFrame([row(run) for run in completed.values()], columns=RUN_COLUMNS)
+    # Without a number in any row, a column would have no numeric type.
+    runs = runs.astype({"learning_rate": float, "max_lr": float})
+    write_table(runs, folder, "runs")
+    pairs = [(str(figure), name) for name, needed in figures.items() for figure in sorted(needed)]
+    figure_runs = pd.DataFrame(pairs, columns=["figure", "run_id"])
+    write_table(figure_runs.sort_values("figure", kind="stable"), folder, "figure_runs")
     write_text(json.dumps(protocol, indent=1) + "\n", folder / "protocol.json")
-    write_text(
-        "".join(json.dumps(_portable(run)) + "\n" for run in finished.values()),
-        folder / "runs.jsonl",
-    )
+    lines = [encode_record(_portable(run)) + "\n" for run in completed.values()]
+    write_text("".join(lines), folder / "runs.jsonl")
+
+
+def _concatenate(
+    store: Store, completed: dict[str, dict[str, Any]], table: str, columns: list[str]
+) -> pd.DataFrame:
+    """The rows of all runs that have the recorded table; columns that older runs lack are empty."""
+    paths = {name: store.folder(name) / f"{table}.parquet" for name in completed}
+    parts = [
+        pd.read_parquet(path).assign(run_id=name).reindex(columns=["run_id", *columns])
+        for name, path in paths.items()
+        if table != "corridor_meter" or path.is_file()
+    ]
+    if not parts:
+        return pd.DataFrame(columns=["run_id", *columns])
+    return pd.concat(parts, ignore_index=True)
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
-    """Write `folder`/`name`.parquet and the same as CSV, each all or nothing, and the same bytes for the same table."""
+    """Write `table` as `folder`/`name`.parquet and as CSV: atomic, and reproducible to the byte."""
     write_parquet(table, folder / f"{name}.parquet")
     text = table.to_csv(index=False)
     if name == "steps":
@@ -79,7 +189,7 @@ def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
 
 
 def _portable(run: dict[str, Any]) -> dict[str, Any]:
-    """The run without where things lay on the machine that made it."""
+    """The record without the folders of the machine that trained the run."""
     config = {
         key: value for key, value in run["config"].items() if key not in ("data_dir", "store")
     }
@@ -87,8 +197,8 @@ def _portable(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def row(run: dict[str, Any]) -> dict[str, Any]:
-    """The run's row of the table `runs`, from its run.json."""
-    config, from_run = run["config"], run["provenance"]
+    """The row of the table `runs` for one run.json."""
+    config, provenance = run["config"], run["provenance"]
     return {
         "run_id": run["run_id"],
         "dataset": config["dataset"]["name"],
@@ -105,32 +215,29 @@ def row(run: dict[str, Any]) -> dict[str, Any]:
         "status": run["status"],
         **run["summary"],
         "device": run["device"],
-        "hardware": from_run["hardware"],
-        "revision": from_run["revision"],
-        "torch": from_run["libraries"]["torch"],
+        "hardware": provenance["hardware"],
+        "revision": provenance["revision"],
+        "torch": provenance["libraries"]["torch"],
         "data_fingerprint": run["data"]["fingerprint"],
     }
 
 
 def import_runs(folder: Path, store: Store) -> int:
-    """Put the runs of committed tables into a store, those it has already left alone; how many were put."""
-    try:
-        runs = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
-        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("steps", "epochs")}
-        if (
-            folder / "corridor_meter.parquet"
-        ).is_file():  # not in tables from before there was a meter
-            tables["corridor_meter"] = pd.read_parquet(folder / "corridor_meter.parquet")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot import from {folder}: {error}; it must hold the tables that sweep.py writes"
-        ) from None
-    missing = [run for run in runs if store.finished(run["run_id"]) is None]
+    """Copy the runs of a results folder that `store` lacks into it; returns their number."""
+    records = read_records(folder)
+    tables = {
+        name: _read(folder / f"{name}.parquet", pd.read_parquet)
+        for name in _RECORDED
+        if name != "corridor_meter" or (folder / f"{name}.parquet").is_file()
+    }
+    missing = [run for run in records if store.finished(run["run_id"]) is None]
     for run in missing:
-        of_run = store.begin(run["run_id"], from_dict(run["config"]), run["data"]["fingerprint"])
+        run_folder = store.begin(
+            run["run_id"], from_dict(run["config"]), run["data"]["fingerprint"]
+        )
         for name, table in tables.items():
             rows = table[table["run_id"] == run["run_id"]].drop(columns="run_id")
             if name != "corridor_meter" or len(rows):
-                write_parquet(rows.reset_index(drop=True), of_run / f"{name}.parquet")
+                write_parquet(rows.reset_index(drop=True), run_folder / f"{name}.parquet")
         store.finish(run["run_id"], run)
     return len(missing)

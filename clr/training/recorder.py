@@ -13,32 +13,8 @@ from torch import Tensor
 
 from clr.errors import UserError
 from clr.files import write_parquet
+from clr.runs.columns import EPOCH_COLUMNS, METER_COLUMNS, STEP_COLUMNS
 from clr.training.distributed import Ranks
-
-STEP_COLUMNS = ["step", "epoch", "samples", "loss", "learning_rate", "grad_norm_sq", "seconds"]
-EPOCH_COLUMNS = [
-    "epoch",
-    "step",
-    "samples",
-    "test_loss",
-    "test_accuracy",
-    "test_top5_accuracy",
-    "seconds",
-]
-METER_COLUMNS = [
-    "step",
-    "epoch",
-    "samples",
-    "loss",
-    "learning_rate",
-    "grad_norm_sq",
-    "hg_norm",
-    "turn",
-    "linearity_defect",
-    "correction",
-    "kappa",
-    "fall",
-]
 
 
 class Recorder:
