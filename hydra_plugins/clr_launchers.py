@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clr.sweeps.backends import Backend
 
 
-class Launcher(BasicLauncher):
+class BackendLauncher(BasicLauncher):
     """Base of the launchers, which differ in their `backend`; see clr.sweeps.launcher."""
 
     def __init__(self, retries: int) -> None:
@@ -55,7 +55,7 @@ class Launcher(BasicLauncher):
         return []
 
 
-class WorkersLauncher(Launcher):
+class WorkersLauncher(BackendLauncher):
     """Warm processes on this host.
 
     Args:
@@ -81,7 +81,7 @@ class WorkersLauncher(Launcher):
         return WorkerPool(store, n_jobs, threads=max(1, cpus // n_jobs), gpus=gpus)
 
 
-class SubmititLocal(Launcher):
+class SubmititLocal(BackendLauncher):
     """Jobs of submitit on this host, `n_jobs` at a time: a cluster's path without a cluster."""
 
     def __init__(self, n_jobs: int, retries: int, **parameters: Any) -> None:
@@ -94,7 +94,7 @@ class SubmititLocal(Launcher):
         return local_backend(store, self.n_jobs, self.parameters)
 
 
-class SubmititSlurm(Launcher):
+class SubmititSlurm(BackendLauncher):
     """Jobs in SLURM's queue, submitted as one array."""
 
     def __init__(

@@ -13,7 +13,6 @@ time.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -144,7 +143,7 @@ def _update(store: Store, wanted: WantedRuns, folder: Path) -> list[str]:
                 _add_kept_rows(folder, new, present, kept)
             # runs.jsonl last: it says which runs the tables have.
             for path in sorted(new.iterdir(), key=lambda path: path.name == "runs.jsonl"):
-                os.replace(path, folder / path.name)
+                path.replace(folder / path.name)
     return [figure for figure in new_sets if figure not in taken]
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from clr.runs.store import Store
 from clr.sweeps.estimate import Estimate, duration
 from clr.sweeps.failure import Failure
-from clr.sweeps.planned_run import PlannedRun, RunState
+from clr.sweeps.planned_run import PlannedRun, QueueState
 from clr.sweeps.progress_file import read_progress
 from clr.sweeps.summary import number
 
@@ -39,7 +39,7 @@ class Dashboard:
         self,
         planned: Mapping[str, PlannedRun],
         store: Store,
-        states: Mapping[str, RunState],
+        states: Mapping[str, QueueState],
         console: Console,
     ) -> None:
         self._store, self._states = store, states
@@ -100,12 +100,12 @@ class Dashboard:
             line += f"; about {duration(seconds_left / max(running, 1))} left"
         return line
 
-    def _row(self, name: str, state: RunState) -> _Row:
+    def _row(self, name: str, state: QueueState) -> _Row:
         record = read_progress(self._store.folder(name))
         if record is None:
-            status = "starting" if state is RunState.QUEUED else state.value
+            status = "starting" if state is QueueState.QUEUED else state.value
             return _Row((name, status), False, self._estimate.seconds(name) or 0.0)
-        status = "running" if state is RunState.QUEUED else state.value
+        status = "running" if state is QueueState.QUEUED else state.value
         return _running_row(name, status, record)
 
 

@@ -18,7 +18,7 @@ class PlannedRun:
     figures: set[str] = field(default_factory=set)  # empty for a run of a multirun
 
 
-class RunState(Enum):
+class QueueState(Enum):
     """The state of a planned run, as the scheduler sees it."""
 
     WAITING = "waiting"  # for a free process
@@ -30,9 +30,9 @@ class RunState(Enum):
 
     @property
     def is_final(self) -> bool:
-        return self in (RunState.FINISHED, RunState.DIVERGED, RunState.FAILED)
+        return self in (QueueState.FINISHED, QueueState.DIVERGED, QueueState.FAILED)
 
     @property
     def is_complete(self) -> bool:
         """Whether the run has a result."""
-        return self in (RunState.FINISHED, RunState.DIVERGED)
+        return self in (QueueState.FINISHED, QueueState.DIVERGED)

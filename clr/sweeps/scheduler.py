@@ -15,7 +15,7 @@ from clr.runs.store import Store
 from clr.sweeps.backends import Backend
 from clr.sweeps.dashboard import Dashboard
 from clr.sweeps.failure import Failure, take_failure
-from clr.sweeps.planned_run import PlannedRun, RunState
+from clr.sweeps.planned_run import PlannedRun, QueueState
 from clr.sweeps.progress_file import read_progress
 from clr.sweeps.summary import number
 from clr.training.signals import StopSignal
@@ -43,7 +43,7 @@ class Scheduler:
     ) -> None:
         self._planned, self._store, self._backend = planned, store, backend
         self._retries, self._console = retries, console
-        self.states: dict[str, RunState] = {}
+        self.states: dict[str, QueueState] = {}
         self.failures: dict[str, Failure] = {}
         self._attempts: Counter[str] = Counter()  # since the run last advanced
         self._last_steps: dict[str, int] = {}  # by run: the step at its last failure
@@ -56,15 +56,17 @@ class Scheduler:
         """
         for name in self._planned:
             result = self._result(name)
-            self.states[name] = RunState.WAITING if result is None else RunState(result["status"])
+            self.states[name] = (
+                QueueState.WAITING if result is None else QueueState(result["status"])
+            )
         with ExitStack() as stack:
             stop = stack.enter_context(StopSignal())
             stack.callback(self._backend.close)
             dashboard = stack.enter_context(
                 Dashboard(self._planned, self._store, self.states, self._console)
             )
-            for name in self._backend.recover(self._in_state(RunState.WAITING)):
-                self.states[name] = RunState.QUEUED
+            for name in self._backend.recover(self._in_state(QueueState.WAITING)):
+                self.states[name] = QueueState.QUEUED
             while open_runs := self._open_runs():
                 if stop.received is not None:
                     message = f"{len(open_runs)} of {len(self._planned)} runs are left"
@@ -76,7 +78,7 @@ class Scheduler:
                 time.sleep(POLL_SECONDS)
         return self.failures
 
-    def _in_state(self, *states: RunState) -> list[str]:
+    def _in_state(self, *states: QueueState) -> list[str]:
         return [name for name, state in self.states.items() if state in states]
 
     def _open_runs(self) -> list[str]:
@@ -86,12 +88,12 @@ class Scheduler:
         """Give the backend as many runs as it has free slots."""
         chosen: list[str] = []
         slots = self._backend.free_slots()
-        for name in self._in_state(RunState.WAITING, RunState.ELSEWHERE):
+        for name in self._in_state(QueueState.WAITING, QueueState.ELSEWHERE):
             if len(chosen) == slots:
                 break
             if self._prepare(name):
                 chosen.append(name)
-                self.states[name] = RunState.QUEUED
+                self.states[name] = QueueState.QUEUED
         if chosen:
             self._backend.start(chosen)
 
@@ -112,7 +114,7 @@ class Scheduler:
                     return False
                 self._store.begin(name, run.cfg, run.info.fingerprint)
         except Busy:
-            self.states[name] = RunState.ELSEWHERE
+            self.states[name] = QueueState.ELSEWHERE
             return False
         except UserError as error:
             self._fail(name, Failure(str(error), final=True))
@@ -129,13 +131,13 @@ class Scheduler:
         if result is not None:
             self._finish(name, result)
         elif failure is None and self._store.busy(name):
-            self.states[name] = RunState.ELSEWHERE
+            self.states[name] = QueueState.ELSEWHERE
         else:
             unexplained = Failure("its process died without reporting an error", final=False)
             self._fail(name, failure or unexplained)
 
     def _finish(self, name: str, result: dict[str, Any]) -> None:
-        self.states[name] = RunState(result["status"])
+        self.states[name] = QueueState(result["status"])
         summary = result["summary"]
         loss = number(summary["final_train_loss"], ".4g")
         accuracy = number(summary["final_test_accuracy"], ".1%")
@@ -150,11 +152,11 @@ class Scheduler:
         self._last_steps[name] = step
         self._attempts[name] += 1
         if failure.final or self._attempts[name] > self._retries:
-            self.states[name] = RunState.FAILED
+            self.states[name] = QueueState.FAILED
             self.failures[name] = failure
             self._print(f"{name}: failed: {failure.message}")
         else:
-            self.states[name] = RunState.WAITING
+            self.states[name] = QueueState.WAITING
             self._print(f"{name}: {failure.message}; retrying")
 
     def _last_step(self, name: str) -> int:

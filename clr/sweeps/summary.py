@@ -109,7 +109,7 @@ def failure_report(
 
 
 def number(value: float | None, spec: str) -> str:
-    """Format a number of a result; "nan" where a diverged run has none."""
+    """Format a number of a result; "nan" for a mean that does not exist."""
     return "nan" if value is None else format(value, spec)
 
 

@@ -11,7 +11,7 @@ import time
 
 import pandas as pd
 import pytest
-from entry_points import PLAIN, ROOT, TINY, Train, ranks
+from entry_points import PLAIN, ROOT, TINY, ranks
 from slurm_cluster import Cluster, idle, wait_for
 
 from clr.errors import CONTINUE
@@ -106,24 +106,6 @@ def test_a_step_of_two_nodes_is_one_run_that_a_signal_stops_and_the_same_command
     )
 
 
-def test_a_shell_inside_a_job_trains_with_one_rank(tmp_path):
-    """A shell inside a job has SLURM's variables as well, but is not a step of several tasks."""
-    shell = {
-        "SLURM_JOB_ID": "7",
-        "SLURM_NTASKS": "8",
-        "SLURM_PROCID": "0",
-        "SLURM_STEP_ID": "0",
-        "SLURM_STEP_NUM_TASKS": "1",
-    }
-    run = Train(
-        [*TINY, *PLAIN, f"data_dir={tmp_path / 'data'}", f"store={tmp_path / 'runs'}"],
-        tmp_path / "log",
-        **shell,
-    )
-    assert run.wait() == 0, run.output()
-    assert "finished: 8 steps" in run.output()
-
-
 def sweep(tmp, store, *args):
     return [
         sys.executable,
@@ -180,27 +162,8 @@ def same_records(one, other):
     return names
 
 
-def test_a_sweep_on_slurm_survives_requeues_and_a_dead_node_and_equals_a_local_one(
-    cluster, tmp_path
-):
-    local = start(cluster, sweep(tmp_path, "local"))
-    output, _ = local.communicate(timeout=400)
-    assert local.returncode == 0, output
-
-    runs = tmp_path / "runs"
-    command = sweep(tmp_path, "runs", *ON_SLURM, "hydra.launcher.slurm_array_parallelism=3")
-    first = start(cluster, command)
-    # An array of six jobs, of which three run at once
-    wait_for(lambda: cluster.ask("squeue", "-h", "-r", "-t", "R").count("\n") == 3, 200, cluster)
-    assert cluster.ask("squeue", "-h", "-r").count("\n") == 6
-
-    # Stopping the first sweep leaves its jobs in the queue, where a second sweep finds them.
-    first.send_signal(signal.SIGTERM)
-    output, _ = first.communicate(timeout=60)
-    assert first.returncode == CONTINUE, output
-    assert "runs are left" in output
-    second = start(cluster, command)
-
+def disturb(cluster, runs):
+    """Requeue one job, stop another as if its time were up, and crash a node; the stopped run."""
     # One job is requeued during its run, one stops because its time is up, and a node crashes.
     checkpoint = wait_for(lambda: list(runs.glob("digits*/checkpoints/step-*.pt")), 100, cluster)[0]
     requeued = checkpoint.parent.parent
@@ -223,20 +186,38 @@ def test_a_sweep_on_slurm_survives_requeues_and_a_dead_node_and_equals_a_local_o
     assert died
     time.sleep(3)
     cluster.start_node("n2")
+    return timed_out
 
+
+def test_a_sweep_on_slurm_survives_requeues_and_a_dead_node_and_equals_a_local_one(
+    cluster, tmp_path
+):
+    local = start(cluster, sweep(tmp_path, "local"))
+    output, _ = local.communicate(timeout=400)
+    assert local.returncode == 0, output
+
+    runs = tmp_path / "runs"
+    command = sweep(tmp_path, "runs", *ON_SLURM, "hydra.launcher.slurm_array_parallelism=3")
+    first = start(cluster, command)
+    # An array of six jobs, of which three run at once
+    wait_for(lambda: cluster.ask("squeue", "-h", "-r", "-t", "R").count("\n") == 3, 200, cluster)
+    assert cluster.ask("squeue", "-h", "-r").count("\n") == 6
+
+    # Stopping the first sweep leaves its jobs in the queue, where a second sweep finds them.
+    first.send_signal(signal.SIGTERM)
+    output, _ = first.communicate(timeout=60)
+    assert first.returncode == CONTINUE, output
+    assert "runs are left" in output
+    second = start(cluster, command)
+
+    timed_out = disturb(cluster, runs)
     output, _ = second.communicate(timeout=400)
     assert second.returncode == 0, output + (cluster.tmp / "ctld.log").read_text()[-3000:]
     names = same_records(tmp_path / "local", runs)
     assert len(names) == 6
     for name in names:
-        assert (
-            len(
-                re.findall(
-                    r"^finished: 48 steps$", (runs / name / "log.txt").read_text(), re.MULTILINE
-                )
-            )
-            == 1
-        )
+        log = (runs / name / "log.txt").read_text()
+        assert len(re.findall(r"^finished: 48 steps$", log, re.MULTILINE)) == 1
     assert "stopped after step" in (timed_out / "log.txt").read_text()
     # No job was submitted in addition to the array's six: SLURM itself requeued them.
     jobs = [json.loads(p.read_text())["job"] for p in runs.glob("digits*/job.json")]
