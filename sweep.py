@@ -1,8 +1,7 @@
-"""The runs that figures need: `python sweep.py figure=2,6 protocol=cpu train.device=cpu`.
+"""Train the runs that figures need: `python sweep.py figure=2,6 protocol=cpu train.device=cpu`.
 
-Runs that the store has are not made again; the tables for the figures go to results/PROTOCOL. `train.KEY=VALUE`
-overrides KEY of configs/train.yaml in every run, `hydra/launcher=workers|submitit_local|submitit_slurm` says who makes
-them, and `--dry-run` only shows what is done and what is to do.
+Runs that the store has are not trained again. The tables for the figures go to results/PROTOCOL.
+`sweep.py --help` lists the settings.
 """
 
 import os
@@ -16,16 +15,14 @@ from omegaconf import DictConfig
 
 from clr.cli import fail, run_main
 from clr.errors import UserError
-from clr.sweeps.plan import run_sweep
+from clr.sweeps.run_sweep import run_sweep
 
 
 @hydra.main(config_path="configs", config_name="sweep", version_base="1.3")
 def main(sweep: DictConfig) -> None:
     try:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            raise UserError(
-                "a sweep is one process, not one a rank: call sweep.py without torchrun"
-            )
+            raise UserError("a sweep is one process, not one per rank; call it without torchrun")
         failed = run_sweep(sweep, instantiate(HydraConfig.get().launcher))
     except Exception as error:
         fail(error)
@@ -33,16 +30,29 @@ def main(sweep: DictConfig) -> None:
         sys.exit(1)
 
 
-def arguments(given: list[str]) -> list[str]:
-    """The command line as Hydra wants it: figure=2,6 is one list, not two jobs, and all train.* are one list too."""
-    given = ["dry_run=true" if a == "--dry-run" else a for a in given]
-    rest = [
-        re.sub(r"^figure=([\w,]+)$", r"figure=[\1]", a) for a in given if not a.startswith("train.")
-    ]
-    for_train = [
-        a.removeprefix("train.").replace("'", r"\'") for a in given if a.startswith("train.")
-    ]
-    return [*rest, "train=[" + ",".join(f"'{a}'" for a in for_train) + "]"]
+def arguments(command_line: list[str]) -> list[str]:
+    """Translate the command line to Hydra's syntax.
+
+    `figure=2,6` becomes one list instead of two jobs, all train.KEY=VALUE become one list, and
+    `--dry-run` becomes a key.
+    """
+    translated, train = [], []
+    for argument in command_line:
+        if argument.startswith("train."):
+            train.append(_quote(argument.removeprefix("train.")))
+        elif argument == "--dry-run":
+            translated.append("dry_run=true")
+        else:
+            translated.append(re.sub(r"^figure=([\w, ]+)$", r"figure=[\1]", argument))
+    if train or not any(argument.startswith("train=") for argument in translated):
+        translated.append(f"train=[{','.join(train)}]")
+    return translated
+
+
+def _quote(text: str) -> str:
+    """Quote a string for Hydra: a backslash counts as an escape only before a quote or the end."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""SLURM's own variables and commands: the ranks of a step, the states of jobs. Jobs are submitted by clr.sweeps.backends.submitit_jobs."""
+"""SLURM's environment variables and queue: the ranks of a step, and the states of jobs."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,63 +21,84 @@ _OVER = {
     "REVOKED",
     "TIMEOUT",
 }
+# Those after which a new job would end in the same way, or was not wanted.
+_FINAL = {"CANCELLED", "DEADLINE", "OUT_OF_MEMORY"}
+
+_FIRST_PORT, _PORTS, _STEPS = 20000, 20000, 16
 
 
 def enter_step() -> None:
-    """Set what torchrun would, inside an `srun` of several tasks.
+    """Set the variables that torchrun would set, if this process is a task of an `srun` of several.
 
-    A shell or a batch script has SLURM_* variables too, but no step of several tasks: it trains with one rank.
+    A shell or a batch script inside a job has SLURM_* variables as well, but is not a step of
+    several tasks: it trains with one rank. Variables that are set already are kept.
     """
     env = os.environ
     if "RANK" in env or "SLURM_STEP_ID" not in env or int(env.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
         return
-    hosts = subprocess.run(
-        ["scontrol", "show", "hostnames", env["SLURM_STEP_NODELIST"]],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
     env["RANK"], env["LOCAL_RANK"] = env["SLURM_PROCID"], env["SLURM_LOCALID"]
     env["WORLD_SIZE"] = env["SLURM_STEP_NUM_TASKS"]
-    env.setdefault("MASTER_ADDR", hosts[0])
-    # All tasks of the step must name the same port, and steps of other jobs on the node other ones.
-    env.setdefault(
-        "MASTER_PORT",
-        str(20000 + (int(env["SLURM_JOB_ID"]) * 16 + int(env["SLURM_STEP_ID"]) % 16) % 20000),
-    )
+    if "MASTER_ADDR" not in env:
+        env["MASTER_ADDR"] = first_host(env["SLURM_STEP_NODELIST"])
+    # The same port in all tasks of the step, and another one for other jobs on the node.
+    slot = int(env["SLURM_JOB_ID"]) * _STEPS + int(env["SLURM_STEP_ID"]) % _STEPS
+    env.setdefault("MASTER_PORT", str(_FIRST_PORT + slot % _PORTS))
+
+
+def first_host(nodelist: str) -> str:
+    """Return the first host of a node list such as `gpu[07-09,12],login1`.
+
+    `scontrol show hostnames` gives the same, but is missing in most containers.
+    """
+    (first,) = re.findall(r"^(?:[^,\[]|\[[^\]]*\])+", nodelist)
+    return re.sub(r"\[([^\]\-,]+)[^\]]*\]", r"\1", first)
 
 
 def job_states() -> dict[str, str] | None:
-    """The state of each job of this user by its id (`7`, in an array `7_0`), also of those that ended lately.
+    """Return the state of each job of this user by its id, also of those that ended lately.
 
-    None if SLURM does not answer just now, as during a restart of its controller: nothing may be concluded then.
+    Ids are `7` or, in an array, `7_0`. None if SLURM does not answer, as during a restart of its
+    controller: nothing may be concluded then.
     """
+    command = ["squeue", "--noheader", "--array", "--states=all", "--me", "--format=%i|%T"]
     try:
-        told = subprocess.run(
-            ["squeue", "--noheader", "--array", "--states=all", "--me", "--format=%i|%T"],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        ).stdout
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return None
-    return dict(line.split("|") for line in told.split())
+    return parse_squeue(done.stdout)
+
+
+def parse_squeue(output: str) -> dict[str, str]:
+    """Parse lines of `ID|STATE`; skip others, such as `CLUSTER: c1` in a federation."""
+    states = {}
+    for line in output.splitlines():
+        job, separator, state = line.strip().partition("|")
+        if separator:
+            states[job] = state
+    return states
 
 
 def is_over(state: str | None) -> bool:
-    """Whether a job in this state will do nothing more; None is one that SLURM knows no longer."""
+    """Whether a job in this state does nothing more; None is a job that SLURM has forgotten."""
     return state is None or state in _OVER
+
+
+def is_final(state: str | None) -> bool:
+    """Whether a new job for the same run would be useless or unwanted after this state."""
+    return state in _FINAL
 
 
 @contextmanager
 def outside_of_jobs() -> Iterator[None]:
-    """Without the variables of a job that this process may run in: sbatch would hand them on to the new one."""
-    kept = dict(os.environ)
-    for key in kept:
-        if key.startswith("SLURM_") and key != "SLURM_CONF":
-            del os.environ[key]
+    """Remove the variables of the job that this process runs in, which sbatch would pass on."""
+    removed = {
+        key: value
+        for key, value in os.environ.items()
+        if key.startswith("SLURM_") and key != "SLURM_CONF"
+    }
+    for key in removed:
+        del os.environ[key]
     try:
         yield
     finally:
-        os.environ.update(kept)
+        os.environ.update(removed)

@@ -1,7 +1,7 @@
-"""Hydra's launchers for this project: warm workers, submitit on this host, submitit on SLURM.
+"""Hydra launchers of this project: warm workers, submitit on this host, submitit on SLURM.
 
-Hydra looks for plugins in this package. Each launcher composes all its jobs at once, in this process: a job reads the
-resolved config that the store holds, so that editing YAML does not change what waits in a queue.
+Hydra searches this package for plugins. Each launcher composes the configs of all its runs at once
+and stores them, so that editing YAML files does not change runs that wait in a queue.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
+# Hydra imports this file in every program: what imports torch is imported when it is needed.
 if TYPE_CHECKING:
-    from clr.sweeps.scheduler import Backend
+    from clr.sweeps.backends import Backend
 
 
-class Launcher(BasicLauncher):
-    """What the three share; `backend` is where they differ."""
+class BackendLauncher(BasicLauncher):
+    """Base of the launchers, which differ in their `backend`; see clr.sweeps.launcher."""
 
     def __init__(self, retries: int) -> None:
         super().__init__()
@@ -29,18 +30,18 @@ class Launcher(BasicLauncher):
 
     @abstractmethod
     def backend(self, store: str) -> Backend:
-        """What makes the runs of `store`."""
+        """Start what trains the runs of `store`."""
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            return super().launch(
-                job_overrides, initial_job_idx
-            )  # torchrun's ranks make one run after the other
-        from clr.sweeps.plan import run_multirun
+            # All ranks of torchrun train one run after the other.
+            return super().launch(job_overrides, initial_job_idx)
+        from clr.sweeps.run_sweep import run_multirun
 
-        assert self.hydra_context is not None and self.config is not None
+        assert self.hydra_context is not None
+        assert self.config is not None
         loader = self.hydra_context.config_loader
         composed = [
             loader.load_sweep_config(self.config, list(overrides)) for overrides in job_overrides
@@ -48,13 +49,18 @@ class Launcher(BasicLauncher):
         for config in composed:
             OmegaConf.set_struct(config, False)
             del config["hydra"]
-        if failed := run_multirun(composed, self):
+        failed = run_multirun(composed, self)
+        if failed:
             sys.exit(f"{failed} of {len(composed)} runs failed")
         return []
 
 
-class Workers(Launcher):
-    """Processes on this host, which stay warm: `n_jobs` of them, null is one for each GPU, or one."""
+class WorkersLauncher(BackendLauncher):
+    """Warm processes on this host.
+
+    Args:
+        n_jobs: number of processes; None is one for each GPU, or one without a GPU.
+    """
 
     def __init__(self, n_jobs: int | None, retries: int) -> None:
         super().__init__(retries)
@@ -63,42 +69,42 @@ class Workers(Launcher):
     def backend(self, store: str) -> Backend:
         import torch
 
+        from clr.errors import UserError
         from clr.sweeps.backends.local import WorkerPool
+        from clr.sweeps.devices import available_cpus, visible_gpus
 
-        gpus = torch.cuda.device_count()
-        n_jobs = self.n_jobs or max(gpus, 1)
-        return WorkerPool(
-            store, n_jobs, threads=max(1, torch.get_num_threads() // n_jobs), gpus=gpus
-        )
+        gpus = visible_gpus()
+        n_jobs = max(len(gpus), 1) if self.n_jobs is None else self.n_jobs
+        if n_jobs < 1:
+            raise UserError(f"hydra.launcher.n_jobs={n_jobs} is too small: it must be at least 1")
+        cpus = min(torch.get_num_threads(), available_cpus())
+        return WorkerPool(store, n_jobs, threads=max(1, cpus // n_jobs), gpus=gpus)
 
 
-class SubmititLocal(Launcher):
-    """Jobs of submitit on this host, `n_jobs` at a time: the cluster's path without a cluster."""
+class SubmititLocal(BackendLauncher):
+    """Jobs of submitit on this host, `n_jobs` at a time: a cluster's path without a cluster."""
 
     def __init__(self, n_jobs: int, retries: int, **parameters: Any) -> None:
         super().__init__(retries)
         self.n_jobs, self.parameters = n_jobs, parameters
 
     def backend(self, store: str) -> Backend:
-        from clr.sweeps.backends.submitit_jobs import local_jobs
+        from clr.sweeps.backends.submitit_base import local_backend
 
-        return local_jobs(store, self.n_jobs, self.parameters)
+        return local_backend(store, self.n_jobs, self.parameters)
 
 
-class SubmititSlurm(Launcher):
-    """Jobs in SLURM's queue, as one array."""
+class SubmititSlurm(BackendLauncher):
+    """Jobs in SLURM's queue, submitted as one array."""
 
     def __init__(
         self, poll_seconds: float, max_requeues: int, retries: int, **parameters: Any
     ) -> None:
         super().__init__(retries)
-        self.poll_seconds, self.max_requeues, self.parameters = (
-            poll_seconds,
-            max_requeues,
-            parameters,
-        )
+        self.poll_seconds, self.max_requeues = poll_seconds, max_requeues
+        self.parameters = parameters
 
     def backend(self, store: str) -> Backend:
-        from clr.sweeps.backends.submitit_jobs import slurm_jobs
+        from clr.sweeps.backends.slurm import Queue, slurm_backend
 
-        return slurm_jobs(store, self.poll_seconds, self.max_requeues, self.parameters)
+        return slurm_backend(store, Queue(self.poll_seconds, self.max_requeues), self.parameters)

@@ -1,4 +1,4 @@
-"""A real SLURM of two nodes on this host, for tests/test_slurm.py."""
+"""A real SLURM of two nodes on this host, for test_slurm.py."""
 
 import os
 import pwd
@@ -48,7 +48,7 @@ def start_munge():
 
 
 class Cluster:
-    """A controller and two nodes; `environment` is where srun and scancel find them."""
+    """A controller and two nodes; srun and scancel find them by `environment`."""
 
     def __init__(self, tmp):
         self.tmp = tmp
@@ -65,7 +65,7 @@ class Cluster:
         self.daemons = {"ctld": self.daemon("slurmctld", "-D")}
         for node in ("n1", "n2"):
             self.start_node(node)
-        # The names of these nodes resolve nowhere, as those of a cluster do.
+        # Unlike those of a cluster, the names of these nodes cannot be resolved.
         self.environment = os.environ | {
             "SLURM_CONF": str(tmp / "slurm.conf"),
             "MASTER_ADDR": "127.0.0.1",
@@ -75,7 +75,7 @@ class Cluster:
         threading.Thread(target=self.hurry, daemon=True).start()
 
     def hurry(self):
-        """SLURM lets a requeued job wait two minutes."""
+        """Start requeued jobs at once; SLURM itself lets them wait for two minutes."""
         while not self.stopped.wait(2):
             for line in self.ask("squeue", "-h", "-r", "-t", "PD", "-o", "%i %r").splitlines():
                 if line.endswith("BeginTime"):
@@ -89,7 +89,7 @@ class Cluster:
         self.daemons[node] = self.daemon("slurmd", "-D", "-N", node)
 
     def crash_node(self, node):
-        """As if its power failed: the daemon and all that trains on it are gone without a word."""
+        """Kill the daemon and all processes of its jobs, as a power failure would."""
         self.daemons[node].kill()
         self.daemons[node].wait()
         jobs = self.ask("squeue", "-h", "-t", "R", "-w", node, "-o", "%A").split()
@@ -119,9 +119,9 @@ class Cluster:
             process.wait(30)
 
 
-def wait_for(what, seconds, cluster):
+def wait_for(condition, seconds, cluster):
     deadline = time.monotonic() + seconds
-    while not (found := what()):
+    while not (found := condition()):
         assert time.monotonic() < deadline, (cluster.tmp / "ctld.log").read_text()[
             -3000:
         ] + cluster.ask("squeue", "-r")

@@ -1,4 +1,4 @@
-"""A real SLURM on this host, two nodes of it: `make slurm-test` installs it and runs this."""
+"""Runs and sweeps on a real SLURM of two nodes on this host, which `make slurm-test` installs."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import time
 
 import pandas as pd
 import pytest
-from entry_points import PLAIN, ROOT, TINY, Train, ranks
+from entry_points import PLAIN, ROOT, TINY, ranks
 from slurm_cluster import Cluster, idle, wait_for
 
 from clr.errors import CONTINUE
@@ -93,32 +93,17 @@ def test_a_step_of_two_nodes_is_one_run_that_a_signal_stops_and_the_same_command
     ).stdout.strip()
     subprocess.run(["scancel", "--signal=USR2", job], env=slurm, check=True)
     output, _ = run.communicate(timeout=100)
-    assert run.returncode == CONTINUE and "stopped after step" in output, output
+    assert run.returncode == CONTINUE, output
+    assert "stopped after step" in output
     assert 0 < len(records(tmp_path / "runs")) < 60
 
     again = srun(slurm, tmp_path, *args)
     output, _ = again.communicate(timeout=200)
-    assert again.returncode == 0 and output.count("finished: 60 steps") == 1, output
+    assert again.returncode == 0, output
+    assert output.count("finished: 60 steps") == 1, output
     pd.testing.assert_frame_equal(
         records(tmp_path / "runs"), records(tmp_path / "local"), check_exact=True
     )
-
-
-def test_what_only_looks_like_a_step_trains_alone(tmp_path):
-    """A shell inside a job has SLURM's variables too."""
-    shell = {
-        "SLURM_JOB_ID": "7",
-        "SLURM_NTASKS": "8",
-        "SLURM_PROCID": "0",
-        "SLURM_STEP_ID": "0",
-        "SLURM_STEP_NUM_TASKS": "1",
-    }
-    run = Train(
-        [*TINY, *PLAIN, f"data_dir={tmp_path / 'data'}", f"store={tmp_path / 'runs'}"],
-        tmp_path / "log",
-        **shell,
-    )
-    assert run.wait() == 0 and "finished: 8 steps" in run.output(), run.output()
 
 
 def sweep(tmp, store, *args):
@@ -130,6 +115,7 @@ def sweep(tmp, store, *args):
         "protocol.seeds=[0,1]",
         "protocol.tasks.cifar10.batch_size=50",
         "protocol.tasks.cifar10.learning_rates=[0.01,0.1]",
+        "protocol.tasks.cifar10.corridor_meter_every=null",
         "train.dataset.train_samples=200",
         "train.dataset.test_samples=100",
         "train.epochs=12",
@@ -164,15 +150,43 @@ def start(cluster, command):
 
 def same_records(one, other):
     names = sorted(p.parent.name for p in one.glob("*/run.json"))
-    assert names and names == sorted(p.parent.name for p in other.glob("*/run.json"))
+    assert names
+    assert names == sorted(p.parent.name for p in other.glob("*/run.json"))
     for name in names:
         for table in ("steps", "epochs"):
-            made = [
+            tables = [
                 pd.read_parquet(store / name / f"{table}.parquet").drop(columns="seconds")
                 for store in (one, other)
             ]
-            pd.testing.assert_frame_equal(*made, check_exact=True)
+            pd.testing.assert_frame_equal(*tables, check_exact=True)
     return names
+
+
+def disturb(cluster, runs):
+    """Requeue one job, stop another as if its time were up, and crash a node; the stopped run."""
+    # One job is requeued during its run, one stops because its time is up, and a node crashes.
+    checkpoint = wait_for(lambda: list(runs.glob("digits*/checkpoints/step-*.pt")), 100, cluster)[0]
+    requeued = checkpoint.parent.parent
+    job = json.loads((requeued / "job.json").read_text())["job"]
+    cluster.ask("scontrol", "requeue", job)
+    timed_out = wait_for(
+        lambda: [
+            p for p in runs.glob("digits*/checkpoints/step-*.pt") if p.parent.parent != requeued
+        ],
+        100,
+        cluster,
+    )[0].parent.parent
+    # The signal that SLURM sends when the time is nearly up; scancel might send it twice.
+    os.kill(
+        int(re.findall(r"process (\d+)", (timed_out / "log.txt").read_text())[-1]), signal.SIGUSR2
+    )
+    wait_for(lambda: (timed_out / "log.txt").read_text().count(" process ") == 2, 100, cluster)
+    wait_for(lambda: cluster.ask("squeue", "-h", "-t", "R", "-w", "n2"), 100, cluster)
+    died = cluster.crash_node("n2")
+    assert died
+    time.sleep(3)
+    cluster.start_node("n2")
+    return timed_out
 
 
 def test_a_sweep_on_slurm_survives_requeues_and_a_dead_node_and_equals_a_local_one(
@@ -189,59 +203,33 @@ def test_a_sweep_on_slurm_survives_requeues_and_a_dead_node_and_equals_a_local_o
     wait_for(lambda: cluster.ask("squeue", "-h", "-r", "-t", "R").count("\n") == 3, 200, cluster)
     assert cluster.ask("squeue", "-h", "-r").count("\n") == 6
 
-    # A sweep that is called while the jobs are there finds them; when the first is gone, they go on.
+    # Stopping the first sweep leaves its jobs in the queue, where a second sweep finds them.
     first.send_signal(signal.SIGTERM)
     output, _ = first.communicate(timeout=60)
-    assert first.returncode == CONTINUE and "runs are left" in output, output
+    assert first.returncode == CONTINUE, output
+    assert "runs are left" in output
     second = start(cluster, command)
 
-    # One job is requeued in the middle of its run, one leaves because its time is up, and a node dies.
-    checkpoint = wait_for(lambda: list(runs.glob("digits*/checkpoints/step-*.pt")), 100, cluster)[0]
-    requeued = checkpoint.parent.parent
-    job = json.loads((requeued / "job.json").read_text())["job"]
-    cluster.ask("scontrol", "requeue", job)
-    timed_out = wait_for(
-        lambda: [
-            p for p in runs.glob("digits*/checkpoints/step-*.pt") if p.parent.parent != requeued
-        ],
-        100,
-        cluster,
-    )[0].parent.parent
-    # As SLURM does when the time is nearly up; scancel, told to wait, may send it twice.
-    os.kill(
-        int(re.findall(r"process (\d+)", (timed_out / "log.txt").read_text())[-1]), signal.SIGUSR2
-    )
-    wait_for(lambda: (timed_out / "log.txt").read_text().count(" process ") == 2, 100, cluster)
-    wait_for(lambda: cluster.ask("squeue", "-h", "-t", "R", "-w", "n2"), 100, cluster)
-    died = cluster.crash_node("n2")
-    assert died
-    time.sleep(3)
-    cluster.start_node("n2")
-
+    timed_out = disturb(cluster, runs)
     output, _ = second.communicate(timeout=400)
     assert second.returncode == 0, output + (cluster.tmp / "ctld.log").read_text()[-3000:]
     names = same_records(tmp_path / "local", runs)
     assert len(names) == 6
     for name in names:
-        assert (
-            len(
-                re.findall(
-                    r"^finished: 48 steps$", (runs / name / "log.txt").read_text(), re.MULTILINE
-                )
-            )
-            == 1
-        )
+        log = (runs / name / "log.txt").read_text()
+        assert len(re.findall(r"^finished: 48 steps$", log, re.MULTILINE)) == 1
     assert "stopped after step" in (timed_out / "log.txt").read_text()
-    # No job but the array's six was ever submitted: what happened to them, SLURM's own queue mended.
+    # No job was submitted in addition to the array's six: SLURM itself requeued them.
     jobs = [json.loads(p.read_text())["job"] for p in runs.glob("digits*/job.json")]
     assert len({job.split("_")[0] for job in jobs}) == 1
 
     third = start(cluster, command)
     output, _ = third.communicate(timeout=100)
-    assert third.returncode == 0 and "6 runs, 6 finished before" in output, output
+    assert third.returncode == 0, output
+    assert "6 runs, 6 finished before" in output
 
 
-def test_a_run_of_two_nodes_goes_through_the_launcher(cluster, tmp_path, free_port):
+def test_the_launcher_trains_a_run_on_two_nodes(cluster, tmp_path, free_port):
     wait_for(lambda: idle(cluster.environment) == 2, 60, cluster)
     args = [*TINY, *PLAIN, f"data_dir={tmp_path / 'data'}"]
     local = ranks(2, free_port, [*args, f"store={tmp_path / 'local'}"], tmp_path / "log")
@@ -274,7 +262,8 @@ def test_a_job_that_the_user_cancels_is_not_submitted_again(cluster, tmp_path):
     (progress,) = wait_for(lambda: list(tmp_path.glob("runs/digits*/progress.json")), 100, cluster)
     cluster.ask("scancel", json.loads((progress.parent / "job.json").read_text())["job"])
     output, _ = sweep.communicate(timeout=100)
-    assert sweep.returncode == 1 and "SLURM ended its job: CANCELLED" in output, output
+    assert sweep.returncode == 1, output
+    assert "SLURM ended its job: CANCELLED" in output
     assert not cluster.ask("squeue", "-h")
 
 
@@ -285,6 +274,6 @@ def test_a_wrong_parameter_is_one_line(cluster, tmp_path):
         [sys.executable, "train.py", "-m", *args, *ON_SLURM, "hydra.launcher.slurm_partition=nope"],
     )
     output, _ = run.communicate(timeout=100)
-    assert (
-        run.returncode == 2 and "partition" in output.splitlines()[-1] and "Traceback" not in output
-    ), output
+    assert run.returncode == 2, output
+    assert "partition" in output.splitlines()[-1]
+    assert "Traceback" not in output

@@ -1,4 +1,4 @@
-"""Warm workers on this host: each makes one run after the other, and loads torch, compiled code and data once."""
+"""Warm workers: processes on this host that load torch, compiled code and data once."""
 
 from __future__ import annotations
 
@@ -12,28 +12,44 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 
 from clr.errors import Busy, Stopped
-from clr.sweeps.job import Failure, make_run
+from clr.sweeps.failure import Failure
+from clr.sweeps.job import train_run
 
-PARENT_SECONDS = 1.0  # between two looks whether the sweep still lives
+PARENT_POLL_SECONDS = 1.0
+STOP_SECONDS = 600  # for the checkpoint of a worker whose sweep died
 
 
 @dataclass
 class _Worker:
-    """A pool of one process: when it dies, its neighbours don't notice."""
+    """A pool of one process, so that the death of a process does not break the other workers."""
 
     number: int
     pool: ProcessPoolExecutor
-    run: str | None = None
-    future: Future[None] | None = None
+
+
+@dataclass
+class _Job:
+    """A run in a worker."""
+
+    run: str
+    worker: _Worker
+    future: Future[None]
 
 
 class WorkerPool:
-    """At most `n_jobs` runs at a time, each in a process of its own that stays for the next; see launch.Backend."""
+    """A backend of `n_jobs` warm processes, each of which trains one run at a time.
 
-    def __init__(self, store: str, n_jobs: int, threads: int, gpus: int) -> None:
+    Args:
+        store: folder of the store.
+        n_jobs: number of workers.
+        threads: CPU threads of each worker.
+        gpus: values of CUDA_VISIBLE_DEVICES, one for each GPU; workers take turns. [] is the CPU.
+    """
+
+    def __init__(self, store: str, n_jobs: int, threads: int, gpus: list[str]) -> None:
         self._store, self._threads, self._gpus = store, threads, gpus
-        self._idle = [_Worker(number, self._pool(number)) for number in range(n_jobs)]
-        self._busy: list[_Worker] = []
+        self._idle = [_Worker(number, self._new_pool(number)) for number in range(n_jobs)]
+        self._jobs: list[_Job] = []
 
     def free_slots(self) -> int:
         return len(self._idle)
@@ -41,64 +57,61 @@ class WorkerPool:
     def start(self, names: list[str]) -> None:
         for name in names:
             worker = self._idle.pop(0)
-            worker.run, worker.future = name, worker.pool.submit(make_run, self._store, name, 0.0)
-            self._busy.append(worker)
+            future = worker.pool.submit(train_run, self._store, name, 0.0)
+            self._jobs.append(_Job(name, worker, future))
 
     def recover(self, names: Iterable[str]) -> set[str]:
         return set()  # workers end with their sweep
 
     def poll_finished(self) -> list[tuple[str, Failure | None]]:
-        over = [
-            worker for worker in self._busy if worker.future is not None and worker.future.done()
-        ]
-        for worker in over:
-            self._busy.remove(worker)
-            error = worker.future.exception() if worker.future is not None else None
-            # A process that met an error may hold anything, one that died is no more: the next run gets a fresh one.
+        finished = [job for job in self._jobs if job.future.done()]
+        for job in finished:
+            self._jobs.remove(job)
+            error = job.future.exception()
             if error is not None and not isinstance(error, Busy | Stopped):
-                worker.pool.shutdown(wait=False)
-                worker.pool = self._pool(worker.number)
-            self._idle.append(worker)
-        return [(worker.run, None) for worker in over if worker.run is not None]
+                # The process is dead or may hold memory of the failed run: start a new one.
+                job.worker.pool.shutdown(wait=False)
+                job.worker.pool = self._new_pool(job.worker.number)
+            self._idle.append(job.worker)
+        return [(job.run, None) for job in finished]
 
     def close(self) -> None:
-        """Runs that are still going on write a checkpoint and stop."""
-        if self._busy:
+        """Stop runs that are being trained, each with a checkpoint, and end the workers."""
+        if self._jobs:
             for process in multiprocessing.active_children():
                 process.terminate()
-        wait([worker.future for worker in self._busy if worker.future is not None])
-        for worker in [*self._idle, *self._busy]:
+        wait([job.future for job in self._jobs])
+        for worker in [*self._idle, *(job.worker for job in self._jobs)]:
             worker.pool.shutdown()
 
-    def _pool(self, number: int) -> ProcessPoolExecutor:
-        gpu = number % self._gpus if self._gpus else None
+    def _new_pool(self, number: int) -> ProcessPoolExecutor:
+        gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
         return ProcessPoolExecutor(
             1,
             multiprocessing.get_context("spawn"),
-            _begin,
+            _initialize,
             initargs=(os.getpid(), self._threads, gpu),
         )
 
 
-def _begin(parent: int, threads: int, gpu: int | None) -> None:
-    """What a worker does first."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all processes; the sweep tells its workers itself
+def _initialize(parent: int, threads: int, gpu: str | None) -> None:
+    """Set up a worker process."""
+    # Ctrl-C reaches the whole process group; the sweep stops its workers itself, by SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     import torch
 
     torch.set_num_threads(threads)
     threading.Thread(
-        target=_leave_with, args=(parent,), daemon=True, name="watch over the sweep"
+        target=_stop_without_parent, args=(parent,), daemon=True, name="parent watch"
     ).start()
 
 
-def _leave_with(parent: int) -> None:
-    """Stop as if told to when the sweep is gone: nobody else would take this process's runs or end it."""
+def _stop_without_parent(parent: int) -> None:
+    """Stop this process with a checkpoint when the sweep is gone, because nobody else would."""
     while os.getppid() == parent:
-        time.sleep(PARENT_SECONDS)
+        time.sleep(PARENT_POLL_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(600)  # for the run's checkpoint
+    time.sleep(STOP_SECONDS)
     os._exit(1)

@@ -1,0 +1,94 @@
+"""Hydra overrides of the runs that each figure of a protocol needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import yaml
+
+from clr.config import CONFIGS
+from clr.errors import UserError
+from clr.sweeps.config import NeedConfig, SweepConfig, TaskConfig
+
+
+def figure_overrides(figure: str, sweep: SweepConfig) -> Iterator[list[str]]:
+    """Yield the overrides of configs/train.yaml for each run of a figure.
+
+    Lines of the figure's needs whose task or batch sizes the protocol lacks are left out. Raises
+    UserError if no line remains.
+    """
+    needs = available_needs(sweep)
+    if not needs.get(figure):
+        reason = "needs a task or batch_sizes missing from" if figure in needs else "is unknown to"
+        available = ",".join(name for name, lines in needs.items() if lines)
+        raise UserError(
+            f"figure={figure} {reason} protocol {sweep.protocol.name}; use figure={available}"
+        )
+    for need in needs[figure]:
+        yield from _need_overrides(need, sweep.protocol.tasks[need.task], sweep.protocol.seeds)
+
+
+def available_needs(sweep: SweepConfig) -> dict[str, list[NeedConfig]]:
+    """Return for each figure the lines of its needs that the protocol's tasks can provide."""
+    tasks = sweep.protocol.tasks
+    return {
+        figure: [
+            need for need in needs if need.task in tasks and _batch_sizes(need, tasks[need.task])
+        ]
+        for figure, needs in sweep.figures.items()
+    }
+
+
+def _batch_sizes(need: NeedConfig, task: TaskConfig) -> list[int]:
+    if need.batch_sizes == "headline":
+        return [task.batch_size]
+    if need.batch_sizes == "sweep":
+        return task.batch_sizes or []
+    raise UserError(
+        f"batch_sizes: {need.batch_sizes} in the figures of configs/sweep.yaml is unknown; "
+        "use headline or sweep"
+    )
+
+
+def _need_overrides(need: NeedConfig, task: TaskConfig, seeds: list[int]) -> Iterator[list[str]]:
+    """Yield one line's runs, seed by seed: a sweep that stops early then has whole seeds."""
+    for seed in seeds:
+        for batch_size in _batch_sizes(need, task):
+            for optimizer in need.optimizers:
+                for choice in _optimizer_overrides(optimizer, task):
+                    yield [
+                        *task.overrides,
+                        *_corridor_meter(task, batch_size),
+                        f"model={need.model}",
+                        *choice,
+                        f"batch_size={batch_size}",
+                        f"seed={seed}",
+                    ]
+
+
+def _corridor_meter(task: TaskConfig, batch_size: int) -> list[str]:
+    """Measure the task's runs at the headline batch size, whichever figure they are trained for."""
+    if task.corridor_meter_every is None or batch_size != task.batch_size:
+        return []
+    return [f"diagnostics.every={task.corridor_meter_every}"]
+
+
+def _optimizer_overrides(optimizer: str, task: TaskConfig) -> list[list[str]]:
+    """Return one list for each of the task's learning rates, or a single one without the key lr."""
+    keys = _optimizer_keys(optimizer)
+    common = [f"optimizer={optimizer}"]
+    if task.max_lr is not None and "max_lr" in keys:
+        common.append(f"optimizer.max_lr={task.max_lr}")
+    if "lr" not in keys:
+        return [common]
+    return [[*common, f"optimizer.lr={rate}"] for rate in task.learning_rates]
+
+
+@cache
+def _optimizer_keys(optimizer: str) -> frozenset[str]:
+    path = CONFIGS / "optimizer" / f"{optimizer}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml")))
+        raise UserError(f"optimizer {optimizer} is unknown; configs/optimizer has {names}")
+    return frozenset(yaml.safe_load(path.read_text()))

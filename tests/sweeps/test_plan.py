@@ -1,0 +1,207 @@
+"""Runs that each protocol's figures are planned to, as Hydra overrides."""
+
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from small_sweeps import composed_sweep
+
+from clr.config import CONFIGS
+from clr.errors import UserError
+from clr.sweeps.config import checked_sweep
+from clr.sweeps.overrides import available_needs, figure_overrides
+from clr.sweeps.plan import plan_sweep
+
+PROTOCOLS = sorted(path.stem for path in (CONFIGS / "protocol").glob("*.yaml"))
+
+
+def sweep_config(*command_line):
+    with composed_sweep(*command_line) as composed:
+        return checked_sweep(composed)
+
+
+def planned_figures(protocol, *command_line):
+    """The overrides of the runs of each figure, and of all figures together, each once."""
+    sweep = sweep_config(f"protocol={protocol}", *command_line)
+    figures = {
+        figure: [tuple(run) for run in figure_overrides(figure, sweep)]
+        for figure in sweep.wanted_figures
+    }
+    return figures, list(dict.fromkeys(run for runs in figures.values() for run in runs))
+
+
+def plan_without_data(*command_line):
+    """The planned runs of a sweep, as if its data were converted."""
+    info = SimpleNamespace(fingerprint="f")
+    with composed_sweep(*command_line) as composed:
+        return plan_sweep(checked_sweep(composed), lambda *_: info)
+
+
+def containing(runs, *overrides):
+    return [run for run in runs if set(overrides) <= set(run)]
+
+
+def task_of(protocol, task):
+    return yaml.safe_load((CONFIGS / "protocol" / f"{protocol}.yaml").read_text())["tasks"][task]
+
+
+# By figure: seeds × batch sizes × (CLR and the learning rates of SGD)
+COUNTS = {
+    "quick": {"2": 3 * 5, "4": 3, "6": 3 * 2 * 5, "9": 3 * 2},
+    "cpu": {"2": 15, "3": 6, "4": 3 + 3, "5": 3, "6": 3 * 3 * 5, "7": 15, "9": 9 + 6},
+    "gpu": {"2": 18, "3": 6, "4": 6, "5": 3, "6": 36, "7": 18, "8": 36, "9": 12},
+    "paper": {"2": 24, "3": 9, "4": 6, "5": 3, "6": 120, "7": 18, "8": 120, "9": 24},
+}
+TOTALS = {"quick": 30, "cpu": 45 + 3 + 15 + 3, "gpu": 36 + 36 + 18 + 3, "paper": 120 + 120 + 18 + 6}
+
+
+@pytest.mark.parametrize("protocol", COUNTS)
+def test_the_number_of_runs_of_a_protocol(protocol):
+    figures, runs = planned_figures(protocol)
+    counts = {figure: len(planned) for figure, planned in figures.items()}
+    assert counts == COUNTS[protocol] | {"corridor_meter": COUNTS[protocol]["2"]}
+    assert len(runs) == TOTALS[protocol]
+    for planned in figures.values():
+        assert len(set(planned)) == len(planned)
+
+
+def test_the_overrides_of_quick_are_those_of_the_committed_runs():
+    figures, _ = planned_figures("quick")
+    task = ("dataset=digits", "precision=fp32", "epochs=6", "diagnostics.every=12")
+    rates = [f"optimizer.lr={rate}" for rate in (0.01, 0.03, 0.1, 0.3)]
+    optimizers = [("optimizer=clr",), *(("optimizer=sgd", rate) for rate in rates)]
+    # Seeds are outermost, so that a sweep that is stopped early has whole seeds.
+    expected = [
+        (*task, "model=resnet18", *optimizer, "batch_size=256", f"seed={seed}")
+        for seed in (0, 1, 2)
+        for optimizer in optimizers
+    ]
+    assert figures["2"] == expected
+    assert figures["4"] == containing(expected, "optimizer=clr")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_corridor_meter_measures_the_runs_of_figure_2_for_every_figure(protocol):
+    figures, runs = planned_figures(protocol)
+    every = f"diagnostics.every={task_of(protocol, 'cifar10')['corridor_meter_every']}"
+    assert containing(figures["2"], every) == figures["2"]
+    assert figures["corridor_meter"] == figures["2"]
+    assert set(containing(runs, every)) == set(figures["2"])
+    others = [run for run in runs if run not in figures["2"]]
+    assert not [run for run in others if any("diagnostics" in override for override in run)]
+
+
+@pytest.mark.parametrize("figures", ["2,6", "6,2"])
+def test_a_run_of_two_figures_is_planned_once_with_the_corridor_meter(figures):
+    planned = plan_without_data(f"figure={figures}", "protocol.seeds=[0]")
+    assert len(planned) == 10
+    measured = [run for run in planned.values() if run.cfg.diagnostics.every == 12]
+    assert len(measured) == 5
+    for run in measured:
+        assert run.figures == {"2", "6"}
+        assert run.cfg.batch_size == 256
+        assert run.cfg.wandb.tags == ["figure 2", "figure 6"]
+
+
+@pytest.mark.parametrize("protocol", ["cpu", "gpu", "paper"])
+def test_on_imagenet_clr_is_capped_and_sgd_has_learning_rates(protocol):
+    figures, runs = planned_figures(protocol)
+    imagenet = [run for run in runs if run[0].startswith("dataset=imagenet")]
+    capped = containing(runs, "optimizer.max_lr=10")
+    assert capped == containing(imagenet, "optimizer=clr")
+    assert containing(capped, "model=resnet50") == capped
+    assert set(imagenet) == {*figures["3"], *figures["7"]}
+    with_rate = [run for run in runs if any(word.startswith("optimizer.lr=") for word in run)]
+    assert with_rate == containing(runs, "optimizer=sgd")
+
+
+@pytest.mark.parametrize("protocol", ["cpu", "gpu", "paper"])
+def test_figure_4_shows_clr_of_figures_2_and_7(protocol):
+    figures, _ = planned_figures(protocol)
+    assert figures["4"][:3] == containing(figures["2"], "optimizer=clr")
+    assert figures["4"][3:] == containing(figures["7"], "optimizer=clr")
+    assert set(figures["4"][3:]) <= set(figures["3"])
+
+
+@pytest.mark.parametrize("protocol", ["gpu", "paper"])
+def test_figure_8_is_figure_6_with_resnet50_and_includes_figure_5(protocol):
+    figures, _ = planned_figures(protocol)
+
+    def batch_sizes(runs):
+        return [[word for word in run if word.startswith("batch_size=")] for run in runs]
+
+    assert batch_sizes(figures["8"]) == batch_sizes(figures["6"])
+    assert containing(figures["8"], "model=resnet50") == figures["8"]
+    assert set(figures["5"]) <= set(figures["8"])
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_figure_9_is_clr_of_figures_6_and_3(protocol):
+    figures, _ = planned_figures(protocol)
+    assert figures["9"] == containing(figures["6"], "optimizer=clr") + figures.get("3", [])
+
+
+def test_a_task_that_is_removed_removes_its_panel_of_figure_4():
+    figures, _ = planned_figures("gpu", "~protocol.tasks.imagenet", "figure=2,4")
+    assert figures["4"] == containing(figures["2"], "optimizer=clr")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_protocol_has_every_figure_that_its_tasks_allow(protocol):
+    sweep = sweep_config(f"protocol={protocol}")
+    available = {figure for figure, needs in available_needs(sweep).items() if needs}
+    assert set(sweep.wanted_figures) == available
+    needed = {need.task for needs in available_needs(sweep).values() for need in needs}
+    assert set(sweep.protocol.tasks) == needed
+
+
+@pytest.mark.parametrize(
+    ("command_line", "message"),
+    [
+        (["figure=3"], "figure=3 needs a task or batch_sizes missing from protocol quick; use fig"),
+        (["figure=10"], "figure=10 is unknown to protocol quick; use figure=2,4,6,9,corridor_met"),
+        (["figure=abc-d"], "figure=abc-d is unknown"),
+        (["figure=[]"], "no figure is chosen"),
+        (["figure=null"], "no figure is chosen"),
+        (["protocol.seeds=[]"], "the sweep has no runs"),
+        (["protocol.seeds=0"], "protocol.seeds"),
+        (["dry_run=maybe"], "dry_run"),
+        (["optimizers=clr"], "optimizers"),
+        (["optimizers=[nope]"], "optimizer nope is unknown; configs/optimizer has clr"),
+        (["+protocol.tasks.cifar10.batches=3"], "batches"),
+        (
+            [
+                "+figures.mine=[{task:cifar10,model:resnet18,batch_sizes:all,optimizers:[clr]}]",
+                "figure=mine",
+            ],
+            "batch_sizes: all",
+        ),
+        (["train.store=elsewhere"], "use store=FOLDER"),
+        (["train.epochs=0"], "epochs=0"),
+    ],
+)
+def test_a_wrong_setting_of_a_sweep_is_one_line(command_line, message):
+    with pytest.raises(UserError) as error:
+        plan_without_data(*command_line)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("command_line", "path"),
+    [
+        (["protocol=gpu", "~protocol.tasks.imagenet", "paths.cifar10=/mine"], "/mine"),
+        (["protocol=gpu", "~protocol.tasks.imagenet"], "data/cifar10"),
+        (["protocol=quick", "paths.cifar10=/mine"], None),
+    ],
+)
+def test_a_folder_of_originals_belongs_to_its_source(command_line, path):
+    planned = plan_without_data("figure=4", "paths.imagenet=/other", *command_line)
+    assert {run.cfg.dataset.path for run in planned.values()} == {path}
+
+
+def test_folders_may_have_names_that_hydra_would_have_to_quote():
+    planned = plan_without_data("figure=4", "store='my runs, a=b'", r"train.dataset.title='it\'s'")
+    for run in planned.values():
+        assert run.cfg.store == "my runs, a=b"
+        assert run.cfg.dataset.title == "it's"
