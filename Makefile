@@ -45,7 +45,7 @@ test-fast: .venv/ready
 
 slurm-test: .venv/ready
 	command -v slurmctld >/dev/null || { apt-get update -qq && apt-get install -y -qq slurm-wlm munge; }
-	$(PY) -m pytest -m slurm tests/test_slurm.py
+	$(PY) -m pytest -m slurm tests/sweeps/test_slurm.py
 
 browser-test: .venv/ready
 	command -v chromedriver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from clr.cli import fail, run_main
 from clr.config import CONFIGS, TrainConfig, checked, from_dict
-from clr.data import prepare
+from clr.data import prepare_once
 from clr.runs.store import Store
 from clr.training.distributed import Ranks, join
 from clr.training.optimizers import check_optimizer
@@ -22,7 +22,7 @@ from clr.training.trainer import train
 
 def train_and_report(cfg: TrainConfig, ranks: Ranks) -> None:
     """Train the run with all ranks; rank 0 prints one line about the result."""
-    result = train(cfg, prepare(cfg.dataset, cfg.data_dir, cfg.loader), ranks)
+    result = train(cfg, prepare_once(cfg.dataset, cfg.data_dir, cfg.loader), ranks)
     if not ranks.is_main:
         return
     summary, folder = result["summary"], Store(cfg.store).folder(result["run_id"])
@@ -44,7 +44,7 @@ def main() -> None:
                     cfg = checked(composed)
                     check_optimizer(cfg.optimizer)
                     # Converts the data, before the other ranks look for it.
-                    prepare(cfg.dataset, cfg.data_dir, cfg.loader)
+                    prepare_once(cfg.dataset, cfg.data_dir, cfg.loader)
                     ranks.send(json.dumps(asdict(cfg)))
                     train_and_report(cfg, ranks)
             except Exception as error:

@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from clr.cpus import available_cpus
 from clr.data.beton import JPG, RAW, RECORD
-from clr.data.cpus import available_cpus
 from clr.data.images import Images
 from clr.data.info import Crop
 from clr.data.pixels import Unreadable

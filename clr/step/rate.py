@@ -17,7 +17,7 @@ class Rate(Tensor):
 
     is_overwritten = False  # whether a scheduler called `fill_`
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def fill_(self, value: Any) -> Rate:
         self.is_overwritten = True

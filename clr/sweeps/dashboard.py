@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from clr.runs.progress_file import RunProgress, read_progress
 from clr.runs.store import Store
 from clr.sweeps.estimate import Estimate, duration
 from clr.sweeps.failure import Failure
 from clr.sweeps.planned_run import PlannedRun, QueueState
-from clr.sweeps.progress_file import read_progress
 from clr.sweeps.summary import number
 
 MAX_ROWS = 20  # the height of a terminal
@@ -101,24 +100,23 @@ class Dashboard:
         return line
 
     def _row(self, name: str, state: QueueState) -> _Row:
-        record = read_progress(self._store.folder(name))
-        if record is None:
+        progress = read_progress(self._store.folder(name))
+        if progress is None:
             status = "starting" if state is QueueState.QUEUED else state.value
             return _Row((name, status), False, self._estimate.seconds(name) or 0.0)
         status = "running" if state is QueueState.QUEUED else state.value
-        return _running_row(name, status, record)
+        return _running_row(name, status, progress)
 
 
-def _running_row(name: str, status: str, record: dict[str, Any]) -> _Row:
-    step, steps, seconds = record["step"], record["steps"], record["seconds"]
-    seconds_left = seconds / step * (steps - step)
+def _running_row(name: str, status: str, progress: RunProgress) -> _Row:
+    seconds_left = progress.remaining_seconds
     cells = (
         name,
         status,
-        f"{step}/{steps}",
-        number(record["loss"], ".4g"),
-        number(record["learning_rate"], ".3g"),
-        f"{record['samples'] / seconds:.0f}",
+        f"{progress.step}/{progress.steps}",
+        number(progress.loss, ".4g"),
+        number(progress.learning_rate, ".3g"),
+        f"{progress.images_per_second:.0f}",
         duration(seconds_left),
     )
     return _Row(cells, True, seconds_left)

@@ -15,6 +15,7 @@ from clr.runs.store import run_id
 from clr.sweeps.config import SweepConfig
 from clr.sweeps.overrides import figure_overrides
 from clr.sweeps.planned_run import PlannedRun
+from clr.training.optimizers import check_optimizer
 
 # `clr.data.prepare_once` or, for a dry run, `clr.data.find_prepared`: dataset, data_dir, loader.
 FindData = Callable[[DatasetConfig, str, str], DatasetInfo | None]
@@ -56,6 +57,7 @@ def plan_multirun(
 
 
 def _add(planned: dict[str, PlannedRun], cfg: TrainConfig, find_data: FindData) -> PlannedRun:
+    check_optimizer(cfg.optimizer)
     info = find_data(cfg.dataset, cfg.data_dir, cfg.loader)
     fingerprint = str(asdict(cfg.dataset)) if info is None else info.fingerprint
     return planned.setdefault(run_id(cfg, fingerprint), PlannedRun(cfg, info))

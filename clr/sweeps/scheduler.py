@@ -11,12 +11,12 @@ from filelock import SoftFileLease
 from rich.console import Console
 
 from clr.errors import Busy, Stopped, UserError
+from clr.runs.progress_file import read_progress
 from clr.runs.store import Store
 from clr.sweeps.backends import Backend
 from clr.sweeps.dashboard import Dashboard
 from clr.sweeps.failure import Failure, take_failure
 from clr.sweeps.planned_run import PlannedRun, QueueState
-from clr.sweeps.progress_file import read_progress
 from clr.sweeps.summary import number
 from clr.training.signals import StopSignal
 
@@ -161,8 +161,8 @@ class Scheduler:
 
     def _last_step(self, name: str) -> int:
         """The last step that the run reported, 0 before the first."""
-        record = read_progress(self._store.folder(name))
-        return 0 if record is None else int(record["step"])
+        progress = read_progress(self._store.folder(name))
+        return 0 if progress is None else progress.step
 
     def _print(self, line: str) -> None:
         closed = len(self._planned) - len(self._open_runs())

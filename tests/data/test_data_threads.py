@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from clr.data.cpus import available_cpus
+from clr.cpus import available_cpus
 from clr.data.encode import map_in_order
 
 
