@@ -51,7 +51,7 @@ class CLR(torch.optim.Optimizer):
         params: parameters or parameter groups. One norm ‖g‖, and so one h, is computed over all.
         f_star: infimum of the loss, in its units; the same in all groups. A loss at or below it
             gives rate 0.
-        max_lr: upper bound of the rate, one for each group; None is no bound. The paper uses 10 on
+        max_lr: upper bound of the rate, one for each group; None: unbounded. The paper uses 10 on
             ImageNet. To schedule it, assign to `param_groups[i]["max_lr"]`.
         process_group: ranks over which the loss is averaged, the same as those that average the
             gradients. None is the default group once `torch.distributed` is initialised.

@@ -57,7 +57,7 @@ def explain_override_error(error: BaseException, arguments: Sequence[str]) -> st
     """
     if isinstance(error, OverrideParseException):
         return _explain_syntax(error.override)
-    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         for argument in arguments:
             key, _, value = argument.partition("=")
             if not key.strip("+~"):

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from clr.config import DatasetConfig
 from clr.data.info import Crop
 from clr.data.pixels import Unreadable, to_rgb
-from clr.errors import UserError
+from clr.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Images:
         except UnidentifiedImageError:  # its message contains an address in memory
             raise Unreadable("not an image in any format that Pillow reads") from None
         except Exception as error:  # decoders raise many types on damaged files
-            raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0]) from None
+            raise Unreadable(f"{type(error).__name__}: {first_line(error)}") from None
 
     def _resized(self, image: Image.Image) -> Image.Image:
         size = self._stored_size(image)

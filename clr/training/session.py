@@ -26,7 +26,7 @@ from clr.training.wandb_mirror import Tracker
 
 
 @dataclass(frozen=True)
-class Claim:
+class RunClaim:
     """The right to train one run, on all ranks."""
 
     name: str
@@ -46,7 +46,7 @@ class Claim:
 class Session:
     """What the training loop uses in addition to its `Setup`."""
 
-    claim: Claim
+    claim: RunClaim
     start: Position
     network: (
         nn.Module
@@ -71,7 +71,9 @@ class Session:
 
 
 @contextmanager
-def open_session(cfg: TrainConfig, setup: Setup, claim: Claim, ranks: Ranks) -> Iterator[Session]:
+def open_session(
+    cfg: TrainConfig, setup: Setup, claim: RunClaim, ranks: Ranks
+) -> Iterator[Session]:
     """Restore the run from its newest checkpoint, if any, and open its records and mirrors."""
     recorder = Recorder(claim.folder, ranks)
     folder = Store(cfg.store).checkpoint_folder(claim.name)

@@ -33,7 +33,7 @@ from clr.training.optimizers import check_optimizer, set_optimizer_mode, take_st
 from clr.training.recorder import StepNumbers
 from clr.training.resource_errors import explain_resource_errors
 from clr.training.result import run_record
-from clr.training.session import Claim, Session, open_session
+from clr.training.session import RunClaim, Session, open_session
 from clr.training.setup import Setup, build_setup
 from clr.training.signals import StopSignal
 
@@ -73,7 +73,7 @@ def train(
         if (result := ranks.broadcast(lambda: store.completed(name, cfg))) is not None:
             return result
         folder = ranks.broadcast(lambda: store.begin(name, cfg, info.fingerprint))
-        claim = Claim(name, folder, lock, stop)
+        claim = RunClaim(name, folder, lock, stop)
 
         # Resume and train.
         micro_batch_size = setup.division.micro_batch_size

@@ -19,7 +19,7 @@ import clr
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-WHEEL_BYTES = 200_000
+WHEEL_BYTES = 300_000
 
 
 def pins(name):

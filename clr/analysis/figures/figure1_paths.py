@@ -28,7 +28,7 @@ class Path:
 
 
 @dataclass(frozen=True)
-class Panel:
+class PathPanel:
     """A surface, the part of it that is shown, and the paths on it."""
 
     title: str
@@ -42,7 +42,7 @@ class Panel:
 
 
 PANELS = [
-    Panel(
+    PathPanel(
         "one corridor",
         Ruled(1.0, Sine(0.6)),
         x=(-1.1, 1.9),
@@ -52,7 +52,7 @@ PANELS = [
         rates=(0.1, 0.4, 0.9),
         time=2.5,
     ),
-    Panel(
+    PathPanel(
         "several corridors",
         Strips(1.0, (1.2, 2.0, 3.5)),
         x=(-0.8, 3.0),
@@ -62,7 +62,7 @@ PANELS = [
         rates=(0.1, 0.25, 0.6),
         time=3.0,
     ),
-    Panel(
+    PathPanel(
         "a bowl, no corridor",
         Bowl((1.0, 10.0)),
         x=(-0.5, 3.3),
@@ -118,7 +118,7 @@ def draw() -> Figure:
     return figure
 
 
-def flow(panel: Panel) -> Path:
+def flow(panel: PathPanel) -> Path:
     """Gradient flow until E ≤ 0 or the panel's time."""
     start = torch.tensor(panel.start, dtype=torch.float64)
     end = panel.time
@@ -130,7 +130,7 @@ def flow(panel: Panel) -> Path:
     return _while_positive(points.numpy(), times, panel.surface(points).numpy())
 
 
-def descend(panel: Panel, rate: float | None) -> Path:
+def descend(panel: PathPanel, rate: float | None) -> Path:
     """Gradient descent until E ≤ 0 or the panel's time, at `rate` or, if None, at E/‖g‖² (CLR)."""
     theta = torch.tensor(panel.start, dtype=torch.float64)
     points, times = [theta], [0.0]
@@ -154,7 +154,7 @@ def _draw_path(above: Axes, below: Axes, path: Path, label: str, look: style.Loo
     below.plot(path.times, path.losses, label=label, **look)
 
 
-def _draw_levels(ax: Axes, panel: Panel) -> None:
+def _draw_levels(ax: Axes, panel: PathPanel) -> None:
     """Draw level lines at equal steps of E, a darker one at E = 0, and write κ at the start."""
     spans = (torch.linspace(*span, 161, dtype=torch.float64) for span in (panel.x, panel.y))
     x, y = torch.meshgrid(*spans, indexing="xy")
