@@ -19,7 +19,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from clr.errors import UserError, first_line
-from clr.overrides import escape_interpolations
+from clr.overrides import escape_interpolations, format_value
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 NAME_BYTES = 80  # of a name in UTF-8: a run's folder is named by two of them, within 255 bytes
@@ -268,4 +268,7 @@ def _check_optimizer(optimizer: dict[str, Any]) -> None:
         rate = optimizer["lr"]
         is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
         if not is_number or not math.isfinite(rate) or rate < 0:
-            raise UserError(f"optimizer.lr={rate} is not a learning rate; give a finite number ≥ 0")
+            value = format_value(rate)
+            raise UserError(
+                f"optimizer.lr={value} is not a learning rate; give a finite number ≥ 0"
+            )

@@ -69,9 +69,10 @@ class WorkersLauncher(BackendLauncher):
     def backend(self, store: str) -> Backend:
         import torch
 
+        from clr.cpus import available_cpus
         from clr.errors import UserError
         from clr.sweeps.backends.local import WorkerPool
-        from clr.sweeps.devices import available_cpus, visible_gpus
+        from clr.sweeps.devices import visible_gpus
 
         gpus = visible_gpus()
         n_jobs = max(len(gpus), 1) if self.n_jobs is None else self.n_jobs

@@ -5,6 +5,13 @@ from itertools import count
 
 import pytest
 
+from clr.cpus import available_cpus
+
+# pytest-xdist's workers share the CPUs, also with the processes that they start.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    _threads = max(1, available_cpus() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.environ.setdefault("OMP_NUM_THREADS", str(_threads))
+
 # Each pytest-xdist worker takes ports of its own, below the range that the kernel gives to clients.
 _FIRST_PORT, _PORTS_PER_WORKER = 12_000, 1_000
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -101,21 +101,21 @@ def test_an_interrupted_sweep_keeps_the_committed_tables(folders, tmp_path):
 
 @pytest.fixture(scope="module")
 def failing_multirun(digits, tmp_path_factory):
-    """One run finishes, one kills its process, one has a bug, one has a wrong learning rate."""
+    """One run finishes, one kills its process, one has a bug, one a batch that is too large."""
     tmp_path = tmp_path_factory.mktemp("failing")
     folders = Folders(digits, str(tmp_path / "runs"), "")
-    settings = {
-        "torch.optim.SGD": 0.1,
-        "crashing.KillsItsProcess": 0.1,
-        "crashing.Raises": 0.1,
-        "torch.optim.Adagrad": -1,
+    batch_sizes = {
+        "torch.optim.SGD": 50,
+        "crashing.KillsItsProcess": 50,
+        "crashing.Raises": 50,
+        "torch.optim.Adagrad": 5000,
     }
     composed = [
         compose_train(
             *folders.train_arguments(),
-            *("epochs=1", "optimizer=sgd", f"optimizer.lr={rate}", f"optimizer._target_={target}"),
+            *("epochs=1", "optimizer=sgd", f"optimizer._target_={target}", f"batch_size={size}"),
         )
-        for target, rate in settings.items()
+        for target, size in batch_sizes.items()
     ]
     return composed, folders
 
