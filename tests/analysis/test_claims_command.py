@@ -35,6 +35,7 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda path: path.name)
+@pytest.mark.slow
 def test_committed_verdicts_follow_from_the_committed_runs(folder):
     for name, table in judge(folder).items():
         assert (folder / f"{name}.csv").read_text() == table.to_csv(index=False), name
@@ -62,6 +63,7 @@ def test_docs_show_the_table_of_the_committed_verdicts():
 # Output
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_tables_and_prints_rules_and_verdicts(folder):
     done = run(folder)
     assert (done.returncode, done.stderr) == (0, "")

@@ -12,6 +12,8 @@ from clr.analysis import tables as results_tables
 from clr.analysis.figures import draw as figures
 from clr.analysis.figures.availability import missing_lines, owners_of_absent
 
+pytestmark = pytest.mark.slow
+
 FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("*/runs.csv"))
 
 

@@ -153,6 +153,7 @@ def test_tables_without_the_column_of_caps_are_drawn_as_without_caps(tables, tmp
 
 @pytest.mark.parametrize("figure", [2, 3, 4, 5, 6, 7, 8, 9, "corridor_meter"])
 @pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.slow
 def test_the_caption_says_what_was_run_and_how_it_is_drawn(tmp_path, figure, scaled):
     caption = texts(drawing(write(tmp_path, scaled=scaled), figure))
     sizes = "64, 256" if figure in (3, 6, 8, 9) else "64"

@@ -27,6 +27,7 @@ def only_figure(folder, figure):
     return folder
 
 
+@pytest.mark.slow
 def test_drawing_twice_gives_the_same_files(tmp_path):
     folder = only_figure(write(tmp_path / "results" / "quick"), "2")
     names = ["figure1", "figure1_paths", "figure2"]

@@ -40,6 +40,7 @@ def named(request, tmp_path):
     return request.param, tmp_path
 
 
+@pytest.mark.slow
 def test_a_name_is_shown_literally_in_title_caption_and_legend(named):
     name, folder = named
     figure = drawing(folder, 4)
@@ -50,6 +51,7 @@ def test_a_name_is_shown_literally_in_title_caption_and_legend(named):
 
 
 @pytest.mark.parametrize("name", ["a $x_1$ b $y$", "🦊 日本", "_<b>&"])
+@pytest.mark.slow
 def test_a_name_does_not_stop_any_file_format_and_is_not_parsed_as_math(tmp_path, name):
     edit_runs(write(tmp_path), lambda runs: runs["seed"] >= 0, data_label=name)
     figure = drawing(tmp_path, 4)
@@ -80,6 +82,7 @@ class Text(HTMLParser):
         self.tags.append(tag)
 
 
+@pytest.mark.slow
 def test_tooltips_show_a_name_literally(named):
     name, folder = named
     (losses, _) = interactive.panels(drawing(folder, 2), "figure2")

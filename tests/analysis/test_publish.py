@@ -13,6 +13,8 @@ from figure_tables import ROOT
 from clr.analysis.publish import publish_results
 from clr.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path):

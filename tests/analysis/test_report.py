@@ -17,6 +17,8 @@ from clr.analysis import tables as results_tables
 from clr.analysis.report import page, pictures, summary
 from scripts import report as report_script
 
+pytestmark = pytest.mark.slow
+
 
 def read_pictures(folder):
     figures = results_tables.read(folder)

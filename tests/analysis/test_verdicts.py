@@ -58,6 +58,7 @@ def test_equal_curves_are_not_reproduced(tmp_path):
 
 
 @pytest.mark.parametrize("draw", range(3))
+@pytest.mark.slow
 def test_exchanging_clr_and_the_baseline_inverts_the_ratio(tmp_path, draw):
     one, two = (
         {s: falling(x)[s] for s, x in zip(SEEDS, noise(draw + i), strict=True)} for i in (0, 50)

@@ -58,6 +58,7 @@ def read_by_ffcv(path, os_cache: bool) -> tuple[np.ndarray, list[int]]:
 
 
 @pytest.mark.parametrize(("mode", "os_cache"), [(RAW, True), (RAW, False), (JPG, True)])
+@pytest.mark.slow
 def test_ffcv_reads_the_samples(tmp_path, mode, os_cache):
     path = tmp_path / "x.beton"
     kept = write(path, *samples(mode, 600))  # a page holds only one raw image of this size

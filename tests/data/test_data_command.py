@@ -18,6 +18,7 @@ def prepare_data(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_help_explains_the_arguments(prepare_data, tmp_path):
     done = prepare_data("--help")
     assert done.returncode == 0, done.stderr
@@ -25,6 +26,7 @@ def test_help_explains_the_arguments(prepare_data, tmp_path):
     assert "python scripts/prepare_data.py dataset=cifar10" in done.stdout
 
 
+@pytest.mark.slow
 def test_prepared_data_are_described(prepare_data, data_folder, tmp_path):
     overrides = ["dataset=folder", f"dataset.path={data_folder}", "loader=torch"]
     (data_folder / "train" / "ant" / "x.txt").write_text("not an image")

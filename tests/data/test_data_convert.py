@@ -149,6 +149,7 @@ def many_photos(data_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("crop", ["padded", "random_resized"])
+@pytest.mark.slow
 def test_killed_conversion_is_resumed_with_identical_files(
     config, tmp_path, data_folder, monkeypatch, crop
 ):
@@ -230,6 +231,7 @@ def test_second_process_waits_for_the_lock_and_uses_the_result(config, tmp_path,
     assert "another process is converting it; waiting" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_without_ffcv_auto_is_torch(data_folder, tmp_path):
     code = f"""
 import sys

@@ -17,6 +17,8 @@ from clr.data.beton import Beton
 from clr.data.resize import crop_and_resize
 from clr.data.sources import open_source
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def config(imagenet_folder) -> DatasetConfig:

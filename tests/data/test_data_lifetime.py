@@ -22,6 +22,8 @@ from clr.data import open_loader, prepare
 from clr.data.ffcv_files import EpochIterator, read_ffcv
 from clr.data.requests import Request
 
+pytestmark = pytest.mark.slow
+
 N = 24
 
 

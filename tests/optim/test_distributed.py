@@ -16,6 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from clr import CLR
 from clr.reference import ReferenceCLR
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 
 

@@ -37,6 +37,7 @@ def loaded_modules(imports):
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_optimizer_and_geometry_need_torch_numpy_and_scipy_alone():
     libraries = loaded_modules("import numpy, torch, scipy.integrate, torch.distributed.tensor")
     ours = loaded_modules(
@@ -50,6 +51,7 @@ def test_optimizer_and_geometry_need_torch_numpy_and_scipy_alone():
     assert {name for name in modules if ".".join(name.split(".")[:2]) not in allowed} == set()
 
 
+@pytest.mark.slow
 def test_the_optimizer_needs_torch_alone():
     libraries = loaded_modules("import torch")
     ours = loaded_modules("import torch\nfrom clr import CLR\nimport clr.reference")
@@ -75,6 +77,7 @@ def test_the_reference_implementation_is_short():
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.slow
 def test_a_compiled_training_step_equals_the_uncompiled_one(backend):
     def build():
         torch.manual_seed(0)

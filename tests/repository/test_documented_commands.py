@@ -107,6 +107,7 @@ def help_of(script):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.slow
 def test_a_documented_command_is_accepted(command):
     given = words(command)
     for part in itertools.takewhile(lambda word: not re.fullmatch(r"\w+=\S*", word), given):

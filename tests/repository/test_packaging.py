@@ -120,6 +120,7 @@ def wheel(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_wheel_is_small(wheel):
     size = wheel.stat().st_size
     assert size < WHEEL_BYTES, f"{size:,} bytes"
@@ -133,6 +134,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert packaged <= names, f"the wheel lacks {sorted(packaged - names)}"
 
 
+@pytest.mark.slow
 def test_the_wheel_needs_torch_numpy_and_scipy_alone(wheel, tmp_path):
     """Import the unpacked wheel where every other package of the environment is refused."""
     zipfile.ZipFile(wheel).extractall(tmp_path)

@@ -63,6 +63,7 @@ def test_readme_and_docs_index_list_the_same_pages():
 
 
 @pytest.mark.parametrize(("page", "option"), TABLES, ids=lambda value: str(value)[-12:])
+@pytest.mark.slow
 def test_tables_of_verdicts_are_the_output_of_their_command(page, option, monkeypatch, capsys):
     command = f"scripts/claims.py results/cpu {option}"
     text = between(page, f"{command} -->\n", "\n<!-- End of the table -->")

@@ -42,6 +42,7 @@ def one_run_per_configuration():
     return list(runs.values())
 
 
+@pytest.mark.slow
 def test_the_command_of_a_committed_run_gives_its_id():
     runs = one_run_per_configuration()
     assert len(runs) >= 12
@@ -96,6 +97,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_
 @example("1e3")
 @example('two words, it\'s "$HOME" ${x} {a: [b]}')
 @example("ends with '")
+@pytest.mark.slow
 def test_every_name_is_repeated(name):
     config = config_of()
     config["dataset"] |= {"name": name, "title": f"{name}\\", "source": "folder", "path": "~/{a}"}

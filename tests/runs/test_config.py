@@ -50,6 +50,7 @@ NOT_NAMES = ["a/b", "../../x", "..", ".hidden", "a\\b", "~root", "-rf", " a", "a
 
 @pytest.mark.parametrize("key", ["dataset.name", "optimizer.name"])
 @pytest.mark.parametrize("name", [*NOT_NAMES, "\udcff", "é" * (NAME_BYTES // 2 + 1)])
+@pytest.mark.slow
 def test_a_name_that_cannot_be_part_of_a_file_name_is_refused(key, name):
     stored = asdict(load())
     group, field = key.split(".")

@@ -10,6 +10,7 @@ from clr import cpus
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity (Linux)")
+@pytest.mark.slow
 def test_the_cpus_of_a_process_are_those_of_its_affinity():
     code = "from clr.cpus import available_cpus; print(available_cpus())"
     cpu = min(os.sched_getaffinity(0))

@@ -97,6 +97,7 @@ def test_the_data_change_the_id():
         ),
     ],
 )
+@pytest.mark.slow
 def test_the_same_numbers_have_one_id(one, other):
     assert name(*one) == name(*other)
 

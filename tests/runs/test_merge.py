@@ -13,6 +13,8 @@ from clr.errors import Busy, UserError
 from clr.runs.merge import merge
 from clr.runs.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -22,6 +22,7 @@ def nested(values):
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.recursive(SCALARS, nested, max_leaves=4), min_size=1, max_size=20))
+@pytest.mark.slow
 def test_every_value_is_read_back(values):
     overrides = [f"+optimizer.x{i}={format_value(value)}" for i, value in enumerate(values)]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -50,6 +51,7 @@ def test_plain_words_and_paths_are_not_quoted():
         ("batch_size", "batch_size cannot be parsed as KEY=VALUE"),
     ],
 )
+@pytest.mark.slow
 def test_a_mistake_in_an_override_is_one_line(argument, message, tmp_path):
     run = Train([argument], tmp_path / "log")
     assert run.wait() == 2

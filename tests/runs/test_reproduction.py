@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from entry_points import ROOT
 
+pytestmark = pytest.mark.slow
+
 BATCH_SIZES, HEADLINE, RATES, SEEDS = (25, 50), 50, (0.01, 0.1), (0,)
 N_RUNS = len(SEEDS) * len(BATCH_SIZES) * (1 + len(RATES))
 N_HEADLINE = N_RUNS // len(BATCH_SIZES)

@@ -86,6 +86,7 @@ def test_bytes_that_are_not_text_are_damage(store):
     assert store.finished("run") is None
 
 
+@pytest.mark.slow
 def test_a_run_with_a_damaged_record_is_trained_again(tmp_path):
     store, name = train_small(tmp_path)
     before = store.finished(name)["summary"]["final_train_loss"]
@@ -188,6 +189,7 @@ def foreign_lock(tmp_path, monkeypatch):
     return cfg, info, store, name
 
 
+@pytest.mark.slow
 def test_one_call_takes_over_the_lock_of_a_dead_host(foreign_lock):
     cfg, info, store, name = foreign_lock
     with pytest.raises(Busy, match="on elsewhere"), store.claim(name, patience=0.5):

@@ -14,6 +14,8 @@ from clr.runs.columns import EPOCH_COLUMNS, METER_COLUMNS, RUN_COLUMNS, STEP_COL
 from clr.runs.store import Store
 from clr.runs.tables import export, import_runs, read_results
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = {"name": "small"}
 
 

@@ -8,6 +8,8 @@ import torch
 import yaml
 from entry_points import PLAIN, TINY, Train
 
+pytestmark = pytest.mark.slow
+
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="not a mistake with a GPU")
 
 

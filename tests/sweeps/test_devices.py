@@ -30,6 +30,7 @@ def test_the_gpus_given_to_a_process(given, count, names, monkeypatch):
     assert devices.visible_gpus() == names
 
 
+@pytest.mark.slow
 def test_workers_take_turns_at_the_gpus_given(tmp_path):
     pool = WorkerPool(str(tmp_path), n_jobs=2, threads=1, gpus=["2", "3"])
     seen = [worker.pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() for worker in pool._idle]

@@ -45,6 +45,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(planned):
     assert train(cfg, info)["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_the_lock_of_another_host_is_taken_over_after_its_lease(planned, monkeypatch):
     cfg, info, store, name = planned
     monkeypatch.setattr(store_module, "LEASE_SECONDS", 2.0)

@@ -92,6 +92,7 @@ def test_the_corridor_meter_measures_the_runs_of_figure_2_for_every_figure(proto
 
 
 @pytest.mark.parametrize("figures", ["2,6", "6,2"])
+@pytest.mark.slow
 def test_a_run_of_two_figures_is_planned_once_with_the_corridor_meter(figures):
     planned = plan_without_data(f"figure={figures}", "protocol.seeds=[0]")
     assert len(planned) == 10

@@ -29,6 +29,7 @@ def test_the_command_line_is_translated_for_hydra(given, translated):
     assert arguments(given) == translated
 
 
+@pytest.mark.slow
 def test_help_and_wrong_words_are_answered_without_a_traceback():
     status, output = run("sweep.py", "--help")
     assert status == 0
@@ -75,6 +76,7 @@ def test_a_dry_run_does_not_import(folders, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_runs_and_estimates_the_time_left(folders, capsys):
     composed = [compose_train(*folders.train_arguments(), "epochs=1")]
     assert run_multirun(composed, WorkersLauncher(n_jobs=1, retries=0)) == 0
@@ -93,6 +95,7 @@ def test_a_dry_run_counts_runs_and_estimates_the_time_left(folders, capsys):
     assert "3 runs without an estimate" in output
 
 
+@pytest.mark.slow
 def test_a_sweep_under_torchrun_is_a_mistake():
     status, output = run("sweep.py", environment={"WORLD_SIZE": "2", "RANK": "0"})
     assert status == 2

@@ -20,6 +20,8 @@ from clr.runs.store import Store
 from clr.sweeps.run_sweep import run_multirun
 from hydra_plugins.clr_launchers import SubmititLocal, WorkersLauncher
 
+pytestmark = pytest.mark.slow
+
 
 def count_finished(folder):
     """How many processes report in the run's log that they finished it."""

@@ -12,6 +12,8 @@ from clr.config import load
 from clr.errors import UserError
 from clr.training.recorder import METER_COLUMNS
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SMALL = [*TINY, *PLAIN, "dataset.crop_padding=4", "dataset.flip=true"]
 FOUR_STEPS = [*SMALL, "dataset.train_samples=100", "dataset.test_samples=50"]

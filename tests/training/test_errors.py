@@ -114,6 +114,7 @@ def test_the_first_line_of_an_error_without_a_message_is_its_type():
         "dataset.title='",
     ],
 )
+@pytest.mark.slow
 def test_a_malformed_override_is_one_line(tmp_path, argument):
     run = Train([argument, f"store={tmp_path / 'runs'}", f"data_dir={tmp_path}"], tmp_path / "log")
     assert run.wait() == 2, run.output()

@@ -14,6 +14,8 @@ import pytest
 
 from clr.runs.provenance import hardware
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "training" / "golden"
 WRITTEN_ON = GOLDEN / "hardware.txt"

@@ -28,6 +28,7 @@ def test_the_default_is_torchvisions_and_leaves_the_global_generator(name):
 
 @pytest.mark.parametrize(("name", "blocks"), [("resnet18", 8), ("resnet50", 16)])
 @pytest.mark.parametrize("norm", ["batch", "group"])
+@pytest.mark.slow
 def test_at_zero_every_block_is_its_shortcut_and_all_classes_are_alike(name, blocks, norm):
     model = build_model(ModelConfig(name, init="zero", norm=norm), 10, seed=0)
     inputs = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))

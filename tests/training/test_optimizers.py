@@ -111,6 +111,7 @@ def _train(tmp_path, store, *overrides):
     return folder
 
 
+@pytest.mark.slow
 def test_an_optimizer_with_modes_trains_in_one_and_is_evaluated_in_the_other(tmp_path):
     rate = "optimizer.lr=0.01"
     plain = _train(tmp_path, "plain", rate)
@@ -121,6 +122,7 @@ def test_an_optimizer_with_modes_trains_in_one_and_is_evaluated_in_the_other(tmp
     assert tested.tolist() == pytest.approx([math.log(10)] * 2)
 
 
+@pytest.mark.slow
 def test_a_stored_run_is_strict_json_with_null_for_nan(tmp_path):
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")

@@ -19,6 +19,8 @@ from clr.training.distributed import BatchDivision, Ranks, divide
 from clr.training.evaluation import evaluate
 from clr.training.setup import build_setup
 
+pytestmark = pytest.mark.slow
+
 # Without batch statistics the loss does not depend on how a batch is divided. In float64, because
 # ten steps of training magnify the last bit of float32 to a percent.
 GROUP = [

@@ -14,6 +14,8 @@ from entry_points import PLAIN, TINY, Train, ranks
 from clr.errors import CONTINUE
 from clr.training.signals import StopSignal
 
+pytestmark = pytest.mark.slow
+
 EVERY_STEP = ["checkpoint.seconds=0"]
 AUGMENTED = ["dataset.crop_padding=4", "dataset.flip=true"]
 # Two steps per epoch
