@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from clr.errors import CONTINUE, Busy, RankFailed, Stopped, UserError, first_line
-from clr.overrides import explain_override_error
+from clr.overrides import explain_merge_error, explain_override_error
 
 
 def run_main(main: Callable[[], None]) -> None:
@@ -53,6 +53,8 @@ def _report(error: BaseException) -> tuple[str, int]:
     program = Path(sys.argv[0]).name
     if (line := explain_override_error(error, sys.argv[1:])) is not None:
         return f"{program}: {line}", 2
+    if (line := _explain_output_folder(error)) is not None:
+        return f"{program}: {line}", 2
     match error:
         case Busy():
             return f"{program}: {error}; this process leaves it alone", CONTINUE
@@ -67,13 +69,25 @@ def _report(error: BaseException) -> tuple[str, int]:
     return "".join(traceback.format_exception(error)), 1
 
 
+def _explain_output_folder(error: BaseException) -> str | None:
+    """One line if Hydra could not create the folder of its own output, hydra.run.dir."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, OSError) and any(frame.name == "run_job" for frame in frames[-6:]):
+        return f"cannot create {error.filename}: {error.strerror}; choose another hydra.run.dir"
+    return None
+
+
 def _one_line(error: BaseException) -> str:
     """Return the error's message, with that of Hydra's cause, on one line."""
+    if (line := explain_merge_error(error)) is not None:
+        return " ".join(line.split())
     message = str(error).split("Config search path:")[0]
     if error.__cause__ is not None and not isinstance(error, UserError):
         message += f"\n{first_line(error.__cause__)}"
     if message.startswith("Could not override"):
-        message = message.splitlines()[0] + " There is no such key; see configs/ and clr/config.py."
+        key = getattr(error.__cause__, "full_key", None)
+        missing = f"no key {key}" if key else "no such key"
+        message = f"{message.splitlines()[0]} There is {missing}; see configs/ and clr/config.py."
     return " ".join(message.split())
 
 

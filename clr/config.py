@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
+import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -22,6 +22,7 @@ from clr.errors import UserError, first_line
 from clr.overrides import escape_interpolations, format_value
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+LARGEST = sys.float_info.max
 NAME_BYTES = 80  # of a name in UTF-8: a run's folder is named by two of them, within 255 bytes
 
 
@@ -70,7 +71,7 @@ class DatasetConfig:
     # Name of the data in figures; null is the source's own title, or `name` for a folder.
     title: str | None = None
     # Images have resolution × resolution pixels, in training and in testing.
-    resolution: int = _key(32, minimum=1)
+    resolution: int = _key(32, minimum=1, maximum=16384)  # FFCV's pages hold up to 2 GiB
     # The first train_samples / classes images of each class; null is all.
     train_samples: int | None = _key(None, minimum=1)
     test_samples: int | None = _key(None, minimum=1)
@@ -149,7 +150,7 @@ class TrainConfig:
     # Images per step, over all ranks. Batch norm has no variance for a single image.
     batch_size: int = _key(minimum=2)
     epochs: int = _key(minimum=1)
-    seed: int = _key(0, minimum=0)
+    seed: int = _key(0, minimum=0, maximum=2**53)  # the integers that every float format keeps
     # bf16: autocast, parameters stay in float32; tf32: on GPUs; fp64: for checks.
     precision: str = _key("fp32", choices=("fp32", "bf16", "tf32", "fp64"))
     wandb: WandbConfig = field(default_factory=WandbConfig)
@@ -177,6 +178,8 @@ _RESERVED_ARGUMENTS = {
     "process_group": "the trainer averages over all ranks",
     "_args_": "give arguments by name",
     "_partial_": "the trainer sets it",
+    "_recursive_": "the trainer sets it",
+    "_convert_": "the trainer sets it",
 }
 
 
@@ -208,17 +211,28 @@ def checked(composed: DictConfig) -> TrainConfig:
     assert isinstance(cfg, TrainConfig)
     for key, owner, name, rule in _rules(cfg):
         value = getattr(owner, name)
+        if value == MISSING:  # the key was deleted, as by ~epochs
+            raise UserError(f"a value is missing: {key}; give it as KEY=VALUE")
+        if rule.is_name:
+            value = normalised_name(value)
+            setattr(owner, name, value)
         if (problem := rule.problem(value)) is not None:
             raise UserError(f"{key}={value} {problem}")
         if rule.is_path and value is not None:
-            setattr(owner, name, _expanded(key, value))
+            setattr(owner, name, expanded_path(key, value))
     _check_optimizer(cfg.optimizer)
+    cfg.optimizer["name"] = normalised_name(cfg.optimizer["name"])
     if cfg.diagnostics.every is not None and cfg.model.norm == "sync":
         raise UserError(
             "diagnostics.every needs second derivatives, which model.norm=sync does not have; "
             "use batch or group"
         )
     return cfg
+
+
+def normalised_name(name: str) -> str:
+    """The name in Unicode's composed form: two spellings of `ä` look alike and are one name."""
+    return unicodedata.normalize("NFC", name)
 
 
 def name_problem(name: Any) -> str | None:
@@ -246,7 +260,10 @@ def _rules(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, str, Rule]]:
             yield f"{prefix}{entry.name}", node, entry.name, entry.metadata["rule"]
 
 
-def _expanded(key: str, path: str) -> str:
+def expanded_path(key: str, path: str) -> str:
+    """The path in `key` with `~` expanded. UserError if it cannot be one."""
+    if not path:
+        raise UserError(f"{key} is empty; give a folder, or . for the current one")
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
         raise UserError(f"{key}={path} names an unknown user; write ./{path} for a folder here")
@@ -264,11 +281,20 @@ def _check_optimizer(optimizer: dict[str, Any]) -> None:
     for key, reason in _RESERVED_ARGUMENTS.items():
         if key in optimizer:
             raise UserError(f"optimizer.{key} cannot be set: {reason}; remove it")
-    if "lr" in optimizer:
-        rate = optimizer["lr"]
-        is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
-        if not is_number or not math.isfinite(rate) or rate < 0:
-            value = format_value(rate)
-            raise UserError(
-                f"optimizer.lr={value} is not a learning rate; give a finite number ≥ 0"
-            )
+    for key, value in optimizer.items():
+        if any(isinstance(number, int) and abs(number) > LARGEST for number in _numbers(value)):
+            raise UserError(f"optimizer.{key} has a number above {LARGEST:.2g}; use a smaller one")
+    rate = optimizer.get("lr", 0.0)
+    if type(rate) not in (int, float) or not 0 <= rate <= LARGEST:  # also if NaN
+        raise UserError(
+            f"optimizer.lr={format_value(rate)} is not a learning rate; give a finite number ≥ 0"
+        )
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    """The numbers in a value of nested lists and dicts."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(item)

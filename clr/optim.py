@@ -276,7 +276,10 @@ class CLR(torch.optim.Optimizer):
 def _real(name: str, value: Any) -> float:
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a real number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is too large for a float, got an integer of that size") from None
 
 
 def _cap(max_lr: Any) -> float | None:

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from clr.analysis.verdicts.table import read_claims
 from clr.config import TrainConfig, from_dict
 from clr.errors import UserError, first_line
-from clr.runs.tables import read_records
+from clr.runs.tables import check_folder, read_records
 from clr.training.wandb_mirror import publish
 
 # What a protocol's folder must hold, and the make target that creates it.
@@ -40,12 +40,8 @@ def publish_results(folder: Path, overrides: list[str]) -> Published:
     Raises:
         UserError: if something in the folder is missing or damaged, or an override is wrong.
     """
+    check_folder(folder)
     protocol = folder.resolve().name
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder} is not a folder of results; give one such as results/quick, "
-            "which make reproduce creates"
-        )
     for name, target in _REQUIRED.items():
         if not (folder / name).exists():
             raise UserError(

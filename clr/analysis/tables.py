@@ -58,12 +58,6 @@ def read(folder: Path) -> dict[str, Tables]:
 
 def read_checked(folder: Path) -> Results:
     """Read and check the tables of one protocol; UserError as in `read`."""
-    if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "does not exist"
-        raise UserError(
-            f"{folder} {problem}; pass a folder with results, such as results/quick, which "
-            "make reproduce creates"
-        )
     results = read_results(folder)
     lacking = [key for key in _PROTOCOL if key not in results.protocol]
     if lacking:

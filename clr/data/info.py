@@ -89,6 +89,10 @@ def read_manifest(folder: str, config: DatasetConfig) -> tuple[DatasetInfo, dict
             raise ValueError("its checksum differs")
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; choose another data_dir=FOLDER"
+        ) from None
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(
             f"{path} is damaged ({error}); delete the folder {folder} to convert again"

@@ -13,6 +13,7 @@ time.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -88,6 +89,18 @@ class _Present:
             )
             for figure, runs in self.figures.items()
         }
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError if `folder` cannot be written or created, which nothing here does yet."""
+    existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not os.path.isdir(existing):
+        problem = f"{existing} is not a folder"
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        problem = f"no permission to write {existing}"
+    else:
+        return
+    raise UserError(f"cannot write {folder}: {problem}; choose another results=FOLDER")
 
 
 def irreplaceable(wanted: WantedRuns, folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,9 @@ def merge(source: Store, target: Store) -> list[str]:
             its records, apart from times. Nothing is copied in these cases.
         Busy: if another process is training one of the runs in `target`.
     """
+    if not os.path.isdir(source.root):  # False also for a loop of links and a name that is too long
+        problem = "is not a folder" if os.path.lexists(source.root) else "does not exist"
+        raise UserError(f"{source.root} {problem}; give the folder of a store")
     runs = [record["run_id"] for record in source.all_finished()]
     if not runs:
         raise UserError(f"there are no finished runs in {source.root}; give the folder of a store")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,6 +87,7 @@ def read_results(folder: Path) -> Results:
     Raises:
         UserError: if a table is missing or cannot be read; the message has the make command.
     """
+    check_folder(folder)
     protocol = _read(folder / "protocol.json", _read_json)
     runs = _read(folder / "runs.csv", _read_runs)
     if "max_lr" not in runs:
@@ -93,6 +95,16 @@ def read_results(folder: Path) -> Results:
     steps = _read(folder / "steps.parquet", pd.read_parquet)
     figure_runs = _read(folder / "figure_runs.csv", _read_text_table)
     return Results(folder, protocol, runs, steps, figure_runs)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UserError if `folder` is not a folder."""
+    if not os.path.isdir(folder):  # False also for a loop of links and for a name that is too long
+        problem = "is not a folder" if os.path.lexists(folder) else "does not exist"
+        raise UserError(
+            f"{folder} {problem}; pass a folder with results, such as results/quick, which "
+            "make reproduce creates"
+        )
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,9 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from clr.config import expanded_path, name_problem
 from clr.errors import UserError, first_line
+from clr.overrides import explain_type_error
 
 # Numbers keep the type that the YAML gives them, because an override 10 and 10.0 may be two ids.
 Numbers = list[Any]
@@ -92,8 +94,15 @@ def checked_sweep(composed: DictConfig) -> SweepConfig:
             str(figure): [_need(line) for line in lines] for figure, lines in sweep.figures.items()
         }
     except OmegaConfBaseException as error:
+        problem = explain_type_error(error)
+        if problem and error.full_key:
+            raise UserError(f"{error.full_key} {problem}; see configs/sweep.yaml") from None
         key = f"{error.full_key}: " if error.full_key else ""
         raise UserError(f"{key}{first_line(error)}; see configs/sweep.yaml") from None
+    sweep.store = expanded_path("store", sweep.store)
+    sweep.results = expanded_path("results", sweep.results)
+    if (wrong := name_problem(sweep.protocol.name)) is not None:
+        raise UserError(f"protocol.name={sweep.protocol.name} {wrong}")
     if not sweep.wanted_figures:
         raise UserError("no figure is chosen; use figure=2,6 or leave it out for all of them")
     return sweep

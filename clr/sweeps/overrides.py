@@ -87,8 +87,8 @@ def _optimizer_overrides(optimizer: str, task: TaskConfig) -> list[list[str]]:
 
 @cache
 def _optimizer_keys(optimizer: str) -> frozenset[str]:
-    path = CONFIGS / "optimizer" / f"{optimizer}.yaml"
-    if not path.is_file():
-        names = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml")))
+    configs = {path.stem: path for path in (CONFIGS / "optimizer").glob("*.yaml")}
+    if optimizer not in configs:
+        names = ", ".join(sorted(configs))
         raise UserError(f"optimizer {optimizer} is unknown; configs/optimizer has {names}")
-    return frozenset(yaml.safe_load(path.read_text()))
+    return frozenset(yaml.safe_load(configs[optimizer].read_text()))

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from clr.data import find_prepared, prepare_once
 from clr.errors import UserError
-from clr.runs.export import WantedRuns, irreplaceable, update_tables
+from clr.runs.export import WantedRuns, check_writable, irreplaceable, update_tables
 from clr.runs.store import Store
 from clr.runs.tables import import_runs, read_records
 from clr.sweeps.config import SweepConfig, checked_sweep
@@ -39,6 +39,7 @@ def run_sweep(composed: DictConfig, launcher: Launcher) -> int:
         return 0
     if sweep.import_results:
         _print(console, f"{import_runs(folder, store)} runs imported from {folder}")
+    check_writable(folder)  # before the training rather than after it
     planned = plan_sweep(sweep, prepare_once)
     wanted = _wanted(planned, protocol)
     if figures := irreplaceable(wanted, folder):

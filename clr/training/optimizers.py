@@ -17,6 +17,7 @@ from clr.errors import UserError, first_line
 from clr.optim import CLR, grad_norm_sq
 from clr.training.distributed import Ranks
 
+_REFUSALS = (InstantiationException, TypeError, ValueError, AssertionError)
 _EXAMPLE_CONFIG = "see configs/optimizer/sgd.yaml"
 
 
@@ -49,13 +50,18 @@ def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Opt
         # checkpoint can hold.
         factory = instantiate({**arguments, "_partial_": True, "_convert_": "all"})
         optimizer = factory(model.parameters())
-    except (InstantiationException, TypeError, ValueError, AssertionError) as error:
+    except Exception as error:
+        # The constructors of PyTorch refuse arguments with errors of many types.
+        if not (target.startswith("torch.optim.") or isinstance(error, _REFUSALS)):
+            raise
         given = ", ".join(f"{k}={v}" for k, v in arguments.items() if k != "_target_")
         raise UserError(
             f"{label} cannot be built with {given or 'no arguments'}: {first_line(error)}"
         ) from None
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UserError(f"{label} is not a torch.optim.Optimizer; {_EXAMPLE_CONFIG}")
+    if isinstance(optimizer, torch.optim.SparseAdam):
+        raise UserError(f"{label} takes sparse gradients only; use torch.optim.Adam")
     if required := _required_arguments(type(optimizer).step):
         raise UserError(
             f"{label} cannot be used: its step requires {', '.join(required)}; "

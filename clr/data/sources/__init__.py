@@ -41,6 +41,11 @@ def open_source(dataset: DatasetConfig) -> Source:
 def _check_storage(dataset: DatasetConfig) -> None:
     """Raise UserError if the keys that say how images are stored contradict one another."""
     short_side, quality = dataset.short_side, dataset.jpeg_quality
+    if dataset.crop == Crop.PADDED and dataset.crop_padding > dataset.resolution:
+        raise UserError(
+            f"dataset.crop_padding={dataset.crop_padding} exceeds dataset.resolution="
+            f"{dataset.resolution}, so that crops would be black; use a smaller padding"
+        )
     if short_side is not None and dataset.crop == Crop.PADDED:
         raise UserError(
             "dataset.short_side applies to dataset.crop=random_resized only; "

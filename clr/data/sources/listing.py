@@ -11,6 +11,7 @@ from clr.errors import UserError
 Entry = tuple[str, int, int]
 Listing = dict[str, list[Entry]]  # by class; classes and files in alphabetical order
 
+MAX_DEPTH = 100  # of folders below one of a class
 ANNOTATIONS = "val_annotations.txt"
 # A file with one of these extensions between the class folders was probably meant as an image.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
@@ -27,7 +28,7 @@ def list_classes(root: str) -> Listing:
     """
     names = []
     for entry in _scan(root):
-        if entry.is_dir():
+        if _is_dir(entry):
             names.append(entry.name)
         elif entry.name.lower().endswith(EXTENSIONS):
             raise UserError(f"{entry.path} is not in the folder of a class; move or delete it")
@@ -54,17 +55,16 @@ def list_annotated(root: str) -> Listing:
     annotations = os.path.join(root, ANNOTATIONS)
     files = {entry[0]: entry for entry in _walk(root, "images", ())}
     listing: Listing = {}
-    with open(annotations, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            name, _, rest = line.rstrip("\n").partition("\t")
-            label = rest.split("\t")[0]
-            entry = files.pop(f"images/{name}", None)
-            if not label or entry is None:
-                raise UserError(
-                    f"{annotations}: line {number} does not name an image in images/ that no "
-                    "other line names, and its class; restore the file"
-                )
-            listing.setdefault(label, []).append(entry)
+    for number, line in enumerate(_lines(annotations), start=1):
+        name, _, rest = line.rstrip("\n").partition("\t")
+        label = rest.split("\t")[0]
+        entry = files.pop(f"images/{name}", None)
+        if not label or entry is None:
+            raise UserError(
+                f"{annotations}: line {number} does not name an image in images/ that no "
+                "other line names, and its class; restore the file"
+            )
+        listing.setdefault(label, []).append(entry)
     if files:
         raise UserError(
             f"{annotations} does not name the class of {min(files)}; restore the file or delete "
@@ -73,28 +73,54 @@ def list_annotated(root: str) -> Listing:
     return {label: sorted(listing[label]) for label in sorted(listing)}
 
 
+def _lines(path: str) -> list[str]:
+    """Lines of a text file, without regard to the platform's end of a line."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return list(file)
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text in UTF-8; restore the file") from None
+    except OSError as error:
+        raise _unusable(path, error) from None
+
+
 def _walk(root: str, folder: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
     """All files below `root`/`folder`. `ancestors` has the device and inode of folders above it."""
     path = os.path.join(root, folder)
     entries = _scan(path)
     status = os.stat(path)
     identity = status.st_dev, status.st_ino
+    if len(ancestors) >= MAX_DEPTH:
+        raise UserError(
+            f"{os.path.join(root, folder.split('/')[0])} has folders more than {MAX_DEPTH} deep; "
+            "move the images up"
+        )
     if identity in ancestors:
         raise UserError(f"{path} is a link to a folder that contains it; delete the link")
     for entry in entries:
         relative = f"{folder}/{entry.name}"
         try:
-            if entry.is_dir():
+            if _is_dir(entry):
                 yield from _walk(root, relative, (*ancestors, identity))
             elif entry.is_file():
                 status = entry.stat()
                 yield relative, status.st_size, status.st_mtime_ns
-            elif entry.is_symlink():
-                raise UserError(
-                    f"{entry.path} is a link to nothing; restore its target or delete it"
-                )
         except OSError as error:
             raise _unusable(entry.path, error) from None
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    """Whether the entry is a folder or a link to one. UserError for a link to nothing."""
+    try:
+        if entry.is_symlink():
+            os.stat(entry.path)  # is_dir is False for a link to nothing, without the reason
+        return entry.is_dir()
+    except FileNotFoundError:
+        raise UserError(
+            f"{entry.path} is a link to nothing; restore its target or delete it"
+        ) from None
+    except OSError as error:
+        raise _unusable(entry.path, error) from None
 
 
 def _scan(path: str) -> list[os.DirEntry[str]]:
