@@ -32,6 +32,21 @@ class BackendLauncher(BasicLauncher):
     def backend(self, store: str) -> Backend:
         """Start what trains the runs of `store`."""
 
+    def check(self, **minimums: int) -> None:
+        """Raise UserError unless the named keys are numbers of at least their minimum."""
+        from clr.errors import UserError
+
+        for key, minimum in {"retries": 0, **minimums}.items():
+            value = getattr(self, key)
+            types = (int, float) if key.endswith("_seconds") else (int,)
+            if type(value) not in types:
+                kind = "number" if float in types else "whole number"
+                raise UserError(f"hydra.launcher.{key}={value} is not a {kind}; give one such as 1")
+            if not value >= minimum:
+                raise UserError(
+                    f"hydra.launcher.{key}={value} is too small: it must be at least {minimum}"
+                )
+
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
@@ -70,14 +85,12 @@ class WorkersLauncher(BackendLauncher):
         import torch
 
         from clr.cpus import available_cpus
-        from clr.errors import UserError
         from clr.sweeps.backends.local import WorkerPool
         from clr.sweeps.devices import visible_gpus
 
         gpus = visible_gpus()
+        self.check(**({} if self.n_jobs is None else {"n_jobs": 1}))
         n_jobs = max(len(gpus), 1) if self.n_jobs is None else self.n_jobs
-        if n_jobs < 1:
-            raise UserError(f"hydra.launcher.n_jobs={n_jobs} is too small: it must be at least 1")
         cpus = min(torch.get_num_threads(), available_cpus())
         return WorkerPool(store, n_jobs, threads=max(1, cpus // n_jobs), gpus=gpus)
 
@@ -92,6 +105,7 @@ class SubmititLocal(BackendLauncher):
     def backend(self, store: str) -> Backend:
         from clr.sweeps.backends.submitit_base import local_backend
 
+        self.check(n_jobs=1)
         return local_backend(store, self.n_jobs, self.parameters)
 
 
@@ -108,4 +122,5 @@ class SubmititSlurm(BackendLauncher):
     def backend(self, store: str) -> Backend:
         from clr.sweeps.backends.slurm import Queue, slurm_backend
 
+        self.check(poll_seconds=0, max_requeues=0)
         return slurm_backend(store, Queue(self.poll_seconds, self.max_requeues), self.parameters)

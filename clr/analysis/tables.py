@@ -59,6 +59,8 @@ def read(folder: Path) -> dict[str, Tables]:
 def read_checked(folder: Path) -> Results:
     """Read and check the tables of one protocol; UserError as in `read`."""
     results = read_results(folder)
+    if not isinstance(results.protocol, dict):
+        raise _damaged(folder, "protocol.json", "is not a JSON object")
     lacking = [key for key in _PROTOCOL if key not in results.protocol]
     if lacking:
         raise _damaged(folder, "protocol.json", f"has no {lacking[0]}")

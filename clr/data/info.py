@@ -84,8 +84,9 @@ def read_manifest(folder: str, config: DatasetConfig) -> tuple[DatasetInfo, dict
     path = _manifest(folder)
     try:
         content = json.loads(path.read_bytes())
-        expected = content.pop("sha256")
-        if expected != _checksum(content):
+        if not isinstance(content, dict):
+            raise ValueError("it is not a JSON object")
+        if content.pop("sha256", None) != _checksum(content):
             raise ValueError("its checksum differs")
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -93,7 +94,7 @@ def read_manifest(folder: str, config: DatasetConfig) -> tuple[DatasetInfo, dict
         raise UserError(
             f"cannot read {path}: {error.strerror}; choose another data_dir=FOLDER"
         ) from None
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except ValueError as error:
         raise UserError(
             f"{path} is damaged ({error}); delete the folder {folder} to convert again"
         ) from None

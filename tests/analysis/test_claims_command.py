@@ -148,11 +148,23 @@ def one_line(capsys):
     return captured.err
 
 
-def test_a_missing_folder_is_reported_with_the_command(tmp_path, capsys):
+def test_an_empty_folder_is_reported_with_the_command(tmp_path, capsys):
+    (tmp_path / "quick").mkdir()
     assert call("claims", tmp_path / "quick") == 2
     assert "protocol.json is missing; create it with: make reproduce PROTOCOL=quick" in one_line(
         capsys
     )
+
+
+@pytest.mark.parametrize("script", ["claims", "compare", "figures", "publish"])
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("nope", "does not exist"), ("loop", "is not a folder"), ("x" * 300, "does not exist")],
+)
+def test_what_is_not_a_folder_is_reported_as_that(tmp_path, capsys, script, name, problem):
+    (tmp_path / "loop").symlink_to("loop")
+    assert call(script, tmp_path / name) == 2
+    assert f"{name} {problem}; pass a folder with results" in one_line(capsys)
 
 
 def test_a_file_instead_of_a_folder_is_reported(tmp_path, capsys):

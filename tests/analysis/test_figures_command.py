@@ -122,6 +122,7 @@ DAMAGE = {
         edit_table("steps", lambda t: pd.concat([t, t[:1]])),
         "steps.parquet has two rows for run_id 6400, step 1",
     ),
+    "protocol null": (write_file("protocol.json", b"null"), "protocol.json is not a JSON object"),
     "protocol": (write_file("protocol.json", b"{}"), "protocol.json has no name"),
     "truncated JSON": (write_file("protocol.json", b'{"name": '), "protocol.json cannot be read"),
     "empty CSV": (write_file("runs.csv", b""), "runs.csv cannot be read"),

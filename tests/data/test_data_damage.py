@@ -57,8 +57,21 @@ def truncate_the_manifest(info: DatasetInfo) -> tuple[str, str]:
     return path, "is damaged"
 
 
+def replace_the_manifest(info: DatasetInfo) -> tuple[str, str]:
+    path = os.path.join(info.folder, "manifest.json")
+    Path(path).write_text("null")
+    return path, "is damaged (it is not a JSON object)"
+
+
+def remove_the_checksum(info: DatasetInfo) -> tuple[str, str]:
+    path = os.path.join(info.folder, "manifest.json")
+    Path(path).write_text("{}")
+    return path, "is damaged (its checksum differs)"
+
+
 DAMAGES = [truncate, swap, change_the_header, change_the_end, append, remove]
 DAMAGES += [change_the_manifest, truncate_the_manifest]
+DAMAGES += [replace_the_manifest, remove_the_checksum]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -72,3 +85,11 @@ def test_damaged_files_are_named(config, tmp_path, function, damage):
     assert message.startswith(f"{path} {problem}")
     assert message.endswith(f"delete the folder {info.folder} to convert again")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["loop", "x" * 300])
+@pytest.mark.parametrize("function", [prepare, find_prepared])
+def test_a_data_dir_that_cannot_be_looked_into_is_a_mistake(config, tmp_path, function, name):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UserError, match="choose another data_dir=FOLDER"):
+        function(config, str(tmp_path / name), "torch")

@@ -123,6 +123,32 @@ def test_link_to_itself_is_refused(data_folder):
     assert mistake(data_folder).startswith(f"{link} cannot be read")
 
 
+@pytest.mark.parametrize(
+    ("target", "message"), [("nowhere", "is a link to nothing"), ("wasp", "cannot be read")]
+)
+def test_link_in_place_of_a_class_is_refused(data_folder, target, message):
+    link = data_folder / "train" / "wasp"
+    link.symlink_to(target)
+    assert mistake(data_folder).startswith(f"{link} {message}")
+
+
+def test_folders_without_end_are_refused(data_folder):
+    path = data_folder / "train" / "ant"
+    path.joinpath(*["d"] * (listing.MAX_DEPTH + 1)).mkdir(parents=True)
+    assert f"{path} has folders more than {listing.MAX_DEPTH} deep" in mistake(data_folder)
+
+
+def test_annotations_that_are_not_text_are_refused(data_folder):
+    path = data_folder / "test" / listing.ANNOTATIONS
+    (data_folder / "test" / "images").mkdir()
+    path.write_bytes(b"0.png\t\xff\n")
+    assert mistake(data_folder) == f"{path} is not text in UTF-8; restore the file"
+
+
+def test_padding_wider_than_the_images_is_refused(data_folder):
+    assert "so that crops would be black" in mistake(data_folder, resolution=3, crop_padding=4)
+
+
 def test_loop_of_links_is_refused(data_folder):
     link = data_folder / "train" / "ant" / "loop"
     link.symlink_to(data_folder / "train")

@@ -88,3 +88,9 @@ def test_other_real_numbers_are_accepted_and_stored_as_floats(number):
     group = optimizer.param_groups[0]
     assert (type(group["f_star"]), type(group["max_lr"])) == (float, float)
     optimizer.step(loss=number)
+
+
+@pytest.mark.parametrize("key", ["max_lr", "f_star"])
+def test_an_integer_beyond_every_float_is_refused(key):
+    with pytest.raises(ValueError, match=f"{key} is too large for a float"):
+        CLR([constant_grad(2, 1.0)], **{key: 10**400})

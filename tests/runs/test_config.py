@@ -23,6 +23,16 @@ from clr.overrides import format_value
         ("dataset.train_samples=0", "dataset.train_samples=0 is too small"),
         ("dataset.jpeg_quality=101", "dataset.jpeg_quality=101 is too large"),
         ("device_batch_size=1", "device_batch_size=1 is too small"),
+        (f"seed={2**53 + 1}", "is too large; it must be at most"),
+        ("dataset.resolution=16385", "dataset.resolution=16385 is too large"),
+        (f"optimizer.max_lr={10**400}", "optimizer.max_lr has a number above 1.8e+308"),
+        (f"+optimizer.x=[1,{{a:-{10**400}}}]", "optimizer.x has a number above 1.8e+308"),
+        ("+optimizer._convert_=all", "optimizer._convert_ cannot be set"),
+        ("+optimizer._recursive_=true", "optimizer._recursive_ cannot be set"),
+        ("store=''", "store is empty; give a folder"),
+        ("data_dir=''", "data_dir is empty; give a folder"),
+        ("dataset.path=''", "dataset.path is empty; give a folder"),
+        ("~epochs", "a value is missing: epochs"),
         ("optimizer.name=''", "has no name"),
         ("optimizer._target_=null", "has no _target_"),
         ("optimizer._target_=3", "optimizer._target_=3 is not the name of a class"),
@@ -73,6 +83,12 @@ def test_other_names_are_accepted_and_kept(name):
     assert cfg.dataset.name == name
     assert cfg.optimizer["name"] == name
     assert from_dict(json.loads(json.dumps(asdict(cfg)))) == cfg
+
+
+@pytest.mark.parametrize("key", ["dataset.name", "optimizer.name"])
+def test_two_encodings_of_one_name_are_one_name(key):
+    configs = [load([f"{key}='{name}'"]) for name in ("K\u00e4fer", "Ka\u0308fer")]
+    assert configs[0] == configs[1]
 
 
 @pytest.mark.parametrize("key", ["store", "data_dir", "dataset.path"])

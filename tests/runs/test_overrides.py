@@ -49,11 +49,23 @@ def test_plain_words_and_paths_are_not_quoted():
         ("dataset=3", "dataset=3: dataset takes the name of a config; see configs/dataset"),
         ("optimizer=true", "optimizer takes the name of a config; see configs/optimizer"),
         ("batch_size", "batch_size cannot be parsed as KEY=VALUE"),
+        ("dataset.name=a\nb", r"dataset.name=a\nb cannot be parsed"),
+        ("optimizer=[1]", "optimizer=[1]: optimizer takes the name of a config"),
+        ("epochs=abc", "epochs=abc is not an integer; give one such as 5"),
+        ("epochs=null", "epochs=null is not accepted; the key needs a value"),
+        ("checkpoint.seconds=x", "checkpoint.seconds=x is not a number; give one such as 0.5"),
+        ("compile=maybe", "compile=maybe is not true or false"),
+        ("store=[1]", "store=[1] is not text"),
+        ("wandb.tags=x", "wandb.tags=x is not a list; write it in brackets"),
+        ("optimizer={lr:1}", "There is no key optimizer.lr"),
+        ("~epochs", "a value is missing: epochs"),
+        ("hydra.run.dir=/proc/x", "cannot create /proc/x: No such file or directory"),
     ],
 )
 @pytest.mark.slow
 def test_a_mistake_in_an_override_is_one_line(argument, message, tmp_path):
-    run = Train([argument], tmp_path / "log")
+    # The other arguments are right: no mistake is found in them.
+    run = Train(["workers=0", "progress=false", argument], tmp_path / "log")
     assert run.wait() == 2
     (line,) = run.output().strip().splitlines()
     assert message in line

@@ -7,7 +7,7 @@ import pytest
 
 from clr.errors import UserError
 from clr.runs.columns import EPOCH_COLUMNS, STEP_COLUMNS
-from clr.runs.export import WantedRuns, irreplaceable, update_tables
+from clr.runs.export import WantedRuns, check_writable, irreplaceable, update_tables
 from clr.runs.store import Store
 
 PROTOCOL = {"name": "quick"}
@@ -145,3 +145,11 @@ def test_a_results_folder_that_is_a_file_is_a_mistake(sweep, tmp_path):
     (tmp_path / "quick").touch()
     with pytest.raises(UserError, match="choose another results=FOLDER"):
         sweep(RUNS, 1.0)
+
+
+def test_a_results_folder_that_cannot_be_created_is_known_before_the_training(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is not a folder; choose another results=FOLDER"):
+        check_writable(tmp_path / "file" / "quick")
+    check_writable(tmp_path / "new" / "quick")
+    assert not (tmp_path / "new").exists()

@@ -8,9 +8,11 @@ import pytest
 from entry_points import ROOT
 from small_sweeps import compose_train, composed_sweep, run
 
+from clr.errors import UserError
 from clr.runs.tables import read_records
+from clr.sweeps.config import checked_sweep
 from clr.sweeps.run_sweep import run_multirun, run_sweep
-from hydra_plugins.clr_launchers import WorkersLauncher
+from hydra_plugins.clr_launchers import SubmititLocal, WorkersLauncher
 from sweep import arguments
 
 
@@ -100,3 +102,53 @@ def test_a_sweep_under_torchrun_is_a_mistake():
     status, output = run("sweep.py", environment={"WORLD_SIZE": "2", "RANK": "0"})
     assert status == 2
     assert "call it without torchrun" in output
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("protocol.name=../x", "protocol.name=../x must not contain /"),
+        ("store=''", "store is empty"),
+        ("results=''", "results is empty"),
+        ("results='~nobody-here/x'", "names an unknown user"),
+        ("optimizers=clr", "optimizers is not a list; write it in brackets"),
+        ("store=null", "store is not accepted; the key needs a value"),
+        ("optimizers=[../optimizer/clr]", "is unknown; configs/optimizer has clr, sgd"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key(override, message, capsys):
+    with pytest.raises(UserError) as caught:
+        dry_run(capsys, override)
+    assert message in str(caught.value)
+
+
+def test_a_tilde_is_expanded_once_for_the_sweep_and_its_runs(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    with composed_sweep("store='~/runs'", "results='~/results'") as composed:
+        sweep = checked_sweep(composed)
+    assert sweep.store == "/home/me/runs"
+    assert sweep.results == "/home/me/results"
+
+
+@pytest.mark.parametrize("argument", ["train.=3", "train.optimizer=null"])
+@pytest.mark.slow
+def test_a_mistake_in_the_runs_overrides_is_one_line(argument, folders):
+    status, output = run("sweep.py", *folders.sweep_arguments(argument), "--dry-run")
+    assert status == 2
+    (line,) = output.strip().splitlines()
+    assert line.startswith(f"sweep.py: {argument.removeprefix('train.')}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_jobs": "abc", "retries": 1}, "n_jobs=abc is not a whole number"),
+        ({"n_jobs": 0, "retries": 1}, "n_jobs=0 is too small"),
+        ({"n_jobs": 1, "retries": None}, "retries=None is not a whole number"),
+        ({"n_jobs": 1, "retries": -1}, "retries=-1 is too small"),
+    ],
+)
+@pytest.mark.parametrize("launcher", [WorkersLauncher, SubmititLocal])
+def test_wrong_settings_of_a_launcher_are_named(launcher, arguments, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        launcher(**arguments).backend(str(tmp_path))

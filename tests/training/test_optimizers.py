@@ -27,6 +27,12 @@ from clr.training.optimizers import build_optimizer, check_optimizer, take_step
         (["+optimizer.foo=1"], "cannot be built with lr=0.1, foo=1"),
         (["optimizer._target_=torch.optim.Nope"], "cannot be built"),
         (["optimizer._target_=torch.optim.LBFGS"], "its step requires closure"),
+        (["optimizer._target_=torch.optim.SparseAdam"], "takes sparse gradients only"),
+        (["optimizer._target_=torch.optim.Adam", "+optimizer.betas=[0.9]"], "betas=[0.9]: list"),
+        (
+            ["optimizer._target_=torch.optim.Adam", "+optimizer={foreach:true,fused:true}"],
+            "`fused` and `foreach` cannot be `True` together",
+        ),
         (["optimizer._target_=torch.nn.Identity"], "is not a torch.optim.Optimizer"),
         (
             ["~optimizer.lr", "optimizer._target_=unusual_optimizers.WithoutRate"],
