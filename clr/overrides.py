@@ -87,7 +87,8 @@ def _with_nested(arguments: Sequence[str]) -> Iterator[str]:
     for argument in arguments:
         if argument.startswith("train=["):
             nested = OverridesParser.create().parse_override(argument).value()
-            yield from (str(override) for override in nested)
+            if isinstance(nested, list):
+                yield from (str(override) for override in nested)
 
 
 def _is_in_defaults_list(error: BaseException) -> bool:
