@@ -20,6 +20,14 @@ from clr.training.optimizers import check_optimizer
 # `clr.data.prepare_once` or, for a dry run, `clr.data.find_prepared`: dataset, data_dir, loader.
 FindData = Callable[[DatasetConfig, str, str], DatasetInfo | None]
 
+# Keys of a run that a sweep sets, and what to set instead.
+_SWEEP_KEYS = {
+    "store": "it is the sweep's own store; use store=FOLDER",
+    "seed": "the sweep varies it; use protocol.seeds=[0,1,2]",
+    "batch_size": "the sweep varies it; use protocol.tasks.TASK.batch_size=N",
+    "optimizer.lr": "the sweep varies it; use protocol.tasks.TASK.learning_rates=[0.1]",
+}
+
 
 def plan_sweep(sweep: SweepConfig, find_data: FindData) -> dict[str, PlannedRun]:
     """Return the runs of the wanted figures by their id.
@@ -63,9 +71,16 @@ def _add(planned: dict[str, PlannedRun], cfg: TrainConfig, find_data: FindData) 
     return planned.setdefault(run_id(cfg, fingerprint), PlannedRun(cfg, info))
 
 
+def _check_train_overrides(overrides: list[str]) -> None:
+    """Refuse overrides of what the sweep sets or varies: all runs would get one value."""
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key in _SWEEP_KEYS:
+            raise UserError(f"train.{key} cannot be set: {_SWEEP_KEYS[key]}")
+
+
 def _compose_run(overrides: list[str], sweep: SweepConfig) -> TrainConfig:
-    if any(override.lstrip("+").startswith("store=") for override in sweep.train):
-        raise UserError("train.store is the sweep's own store; use store=FOLDER")
+    _check_train_overrides(sweep.train)
     composed = compose("train", overrides=[*overrides, *sweep.train])
     # Assigned, because a folder's name as an override would have to be quoted.
     OmegaConf.update(composed, "store", sweep.store)

@@ -178,6 +178,9 @@ def test_a_protocol_has_every_figure_that_its_tasks_allow(protocol):
             "batch_sizes: all",
         ),
         (["train.store=elsewhere"], "use store=FOLDER"),
+        (["train.seed=1"], "use protocol.seeds"),
+        (["train.batch_size=32"], "batch_size=N"),
+        (["train.optimizer.lr=1"], "learning_rates"),
         (["train.epochs=0"], "epochs=0"),
     ],
 )
