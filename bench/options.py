@@ -42,7 +42,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is compared."""
+    """One combination of precision, memory format and compilation."""
 
     precision: str
     memory_format: str

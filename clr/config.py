@@ -36,7 +36,7 @@ class Rule:
     is_path: bool = False  # a leading ~ is expanded
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with `value`, or None. A value of None is always accepted."""
+        """Return what is wrong with `value`; None if it is accepted, as None always is."""
         if value is None:
             return None
         if self.choices and value not in self.choices:
@@ -222,7 +222,7 @@ def checked(composed: DictConfig) -> TrainConfig:
 
 
 def name_problem(name: Any) -> str | None:
-    """Why `name` cannot be part of a file name, or None. The one rule for all such names."""
+    """Return why `name` cannot be part of a file name; None if it can. The one such rule."""
     if not isinstance(name, str):
         return f"is a {type(name).__name__}; quote the value to make it a name"
     if not name or name != name.strip():

@@ -220,10 +220,10 @@ class CLR(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 returned = closure()
-        beforehand, self._next_loss = self._next_loss, None
-        for given in (loss, beforehand, returned):
-            if given is not None:
-                return check_loss(given)
+        preset, self._next_loss = self._next_loss, None
+        for candidate in (loss, preset, returned):
+            if candidate is not None:
+                return check_loss(candidate)
         return None
 
     def _require_zero_gradients(self, updates: list[GroupUpdate], closure: Any) -> None:

@@ -79,12 +79,12 @@ def parse_squeue(output: str) -> dict[str, str]:
 
 
 def is_over(state: str | None) -> bool:
-    """Whether a job in this state does nothing more; None is a job that SLURM has forgotten."""
+    """Return whether a job in this state has ended; None is a job that SLURM has forgotten."""
     return state is None or state in _OVER
 
 
 def is_final(state: str | None) -> bool:
-    """Whether a new job for the same run would be useless or unwanted after this state."""
+    """Return whether a new job for the same run would be useless or unwanted after this state."""
     return state in _FINAL
 
 

@@ -30,7 +30,7 @@ class BackendLauncher(BasicLauncher):
 
     @abstractmethod
     def backend(self, store: str) -> Backend:
-        """Start what trains the runs of `store`."""
+        """Return the backend that trains the runs of `store`."""
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int

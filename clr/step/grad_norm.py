@@ -70,7 +70,7 @@ def sum_dtype(device: torch.device) -> torch.dtype:
 
 
 def is_dense(x: Tensor) -> bool:
-    """Whether `x` fills its memory without gaps, in row-major or channels_last order."""
+    """Return whether `x` fills its memory without gaps, in row-major or channels_last order."""
     return x.is_contiguous() or (
         x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     )

@@ -32,7 +32,7 @@ class _Row:
 
 
 class Dashboard:
-    """While entered, a live table of the runs that are not final; nothing outside a terminal."""
+    """Context with a live table of the runs that are not final; only on a terminal."""
 
     def __init__(
         self,

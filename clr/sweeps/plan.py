@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from clr.config import DatasetConfig, TrainConfig, checked
 from clr.data import DatasetInfo
 from clr.errors import UserError
-from clr.runs.store import run_id
+from clr.runs.identity import run_id
 from clr.sweeps.config import SweepConfig
 from clr.sweeps.overrides import figure_overrides
 from clr.sweeps.planned_run import PlannedRun
@@ -24,8 +24,8 @@ FindData = Callable[[DatasetConfig, str, str], DatasetInfo | None]
 def plan_sweep(sweep: SweepConfig, find_data: FindData) -> dict[str, PlannedRun]:
     """Return the runs of the wanted figures by their id.
 
-    The content of the data is part of each id. Where `find_data` returns None, the id is a
-    placeholder that only serves to tell the planned runs apart. Call this inside `hydra.main`: the
+    The content of the data is part of each id. If `find_data` returns None, the id is a
+    placeholder, which is only unique among the planned runs. Call this inside `hydra.main`: the
     runs' configs are composed with its search path.
     """
     planned: dict[str, PlannedRun] = {}

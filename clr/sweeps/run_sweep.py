@@ -50,11 +50,12 @@ def run_sweep(composed: DictConfig, launcher: Launcher) -> int:
     try:
         failures = _train_missing(planned, store, launcher, console)
     finally:
-        kept = update_tables(store, wanted, folder)
-        if kept:
+        kept_figures = update_tables(store, wanted, folder)
+        if kept_figures:
+            names = ",".join(kept_figures)
             _print(
                 console,
-                f"figure {','.join(kept)}: the tables in {folder} keep the runs that they had, "
+                f"figure {names}: the tables in {folder} keep the runs that they had, "
                 "because those of this sweep are fewer, shorter or incomplete",
             )
     _print(console, f"tables in {folder}")

@@ -105,7 +105,7 @@ def failure_report(
         except OSError:
             log = []
         yield from (f"    | {line}" for line in log[-LOG_LINES:])
-        yield f"    run it alone: {command(asdict(planned[name].cfg), here=True)}"
+        yield f"    run it alone: {command(asdict(planned[name].cfg), local=True)}"
 
 
 def number(value: float | None, spec: str) -> str:

@@ -44,8 +44,8 @@ class Checkpoints:
     def save(self, step: int, content: dict[str, Any]) -> None:
         """Write tensors and plain values as they are after `step`; delete the oldest checkpoints.
 
-        The first one is read back before it is written, so that a run does not find out at its
-        resumption that its checkpoints cannot be read.
+        The first one is read back before it is written: a state that cannot be restored ends the
+        run now instead of at its resumption.
 
         Raises:
             UserError: if `content` holds values that `torch.load(weights_only=True)` refuses.

@@ -62,7 +62,7 @@ class Ranks:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is rank 0, which composes the config, prints and writes."""
+        """True on rank 0, which composes the config, prints and writes."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
@@ -172,7 +172,7 @@ class Ranks:
 
     @contextmanager
     def propagate_errors(self) -> Iterator[None]:
-        """If any rank raises, all exit within seconds with that error, even from a collective."""
+        """End all ranks within seconds if one raises, even when blocked in a collective."""
         try:
             yield
         except Stopped:

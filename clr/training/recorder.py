@@ -86,7 +86,7 @@ class Recorder:
 
     @property
     def is_due(self) -> bool:
-        """Whether a block is full and should be fetched."""
+        """True if a block is full or old enough to be fetched."""
         full = len(self._pending) >= self.BLOCK_ROWS
         return full or perf_counter() - self._last_fetch > self.BLOCK_SECONDS
 

@@ -25,7 +25,7 @@ from clr.errors import UserError
 
 
 def pixels_of(info, split: str) -> np.ndarray:
-    """All images of a split."""
+    """The images of a split."""
     batches = open_loader(info, split, 3, "torch", 0).epoch()
     return np.concatenate([batch.images.numpy() for batch in batches])
 

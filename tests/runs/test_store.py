@@ -101,16 +101,16 @@ def test_records_are_strict_json_and_are_read_back(store):
     text = (store.folder("run") / "run.json").read_text()
     strict = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     assert strict["summary"] == {"loss": None, "steps": 3}
-    found = store.finished("run")
-    assert math.isnan(found["summary"]["loss"])
-    assert found["config"] == original["config"]
+    decoded = store.finished("run")
+    assert math.isnan(decoded["summary"]["loss"])
+    assert decoded["config"] == original["config"]
 
 
 def test_records_with_pythons_nan_are_read():
-    found = decode_record(json.dumps(record(loss=math.nan, steps=3)))
-    assert math.isnan(found["summary"]["loss"])
-    assert found["config"]["optimizer"]["max_lr"] == math.inf
-    assert decode_record(encode_record(found))["config"] == found["config"]
+    decoded = decode_record(json.dumps(record(loss=math.nan, steps=3)))
+    assert math.isnan(decoded["summary"]["loss"])
+    assert decoded["config"]["optimizer"]["max_lr"] == math.inf
+    assert decode_record(encode_record(decoded))["config"] == decoded["config"]
 
 
 def test_a_diverged_run_has_strict_records(tmp_path):

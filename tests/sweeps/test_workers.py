@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 def count_finished(folder):
-    """How many processes report in the run's log that they finished it."""
+    """Number of processes that report in the run's log that they completed it."""
     log = (folder / "log.txt").read_text()
     return len(re.findall(r"^finished: \d+ steps$", log, re.MULTILINE))
 

@@ -28,12 +28,12 @@ class RunGroup:
 
     @property
     def main(self) -> bool:
-        """Whether the group is drawn in color: its rate is adaptive or the best fixed one."""
+        """True if the group is drawn in color: its rate is adaptive or the best fixed one."""
         return self.rate is None or self.best is not None
 
     @property
     def diverged(self) -> bool:
-        """Whether any seed diverged."""
+        """True if any seed diverged."""
         return bool(self.runs["diverged"].any())
 
     @property

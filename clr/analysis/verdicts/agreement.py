@@ -147,7 +147,7 @@ def _compare(mine: list[Run], theirs: list[Run], rule: Agreement) -> dict[str, A
 
 
 def _identical(mine: list[Run], theirs: list[Run]) -> bool:
-    """Whether both have the same runs, with bitwise equal losses."""
+    """Return whether both have the same runs, with bitwise equal losses."""
     their_runs = {run.run_id: run for run in theirs}
     if {run.run_id for run in mine} != set(their_runs):
         return False

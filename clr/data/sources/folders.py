@@ -43,7 +43,7 @@ class ImageFolder(Source):
 
     @property
     def is_jpeg(self) -> bool:
-        """Whether all files are JPEG by name."""
+        """True if all files are JPEG by name."""
         entries = [e for listing in self._listings.values() for es in listing.values() for e in es]
         return all(path.lower().endswith((".jpg", ".jpeg")) for path, _, _ in entries)
 

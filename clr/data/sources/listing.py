@@ -74,7 +74,7 @@ def list_annotated(root: str) -> Listing:
 
 
 def _walk(root: str, folder: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
-    """All files below `root`/`folder`. `ancestors` has the device and inode of folders above it."""
+    """Yield the files below `root`/`folder`; `ancestors`: device and inode of folders above it."""
     path = os.path.join(root, folder)
     entries = _scan(path)
     status = os.stat(path)

@@ -107,9 +107,9 @@ def make_executor(
         cluster=cluster,
         **{f"{cluster}_max_num_timeout": max_requeues},
     )
-    given = {key: value for key, value in parameters.items() if value is not None}
+    settings = {key: value for key, value in parameters.items() if value is not None}
     try:
-        executor.update_parameters(**given)
+        executor.update_parameters(**settings)
     except (ValueError, TypeError, AssertionError) as error:
         raise UserError(f"hydra.launcher: {' '.join(str(error).split())}") from None
     return executor
