@@ -36,7 +36,8 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
 def test_without_augmentation_images_are_only_normalised():
     transform, original = Transform(INFO, 0, False), IMAGES.clone()
     out = transform.train(IMAGES, IDS, 0, 0)
-    assert out.dtype == torch.float32 and out.shape == (64, 3, 8, 8)
+    assert out.dtype == torch.float32
+    assert out.shape == (64, 3, 8, 8)
     assert torch.equal(out, transform.test(IMAGES))
     assert torch.equal(IMAGES, original)
     assert torch.allclose(out.double(), normalised(IMAGES), atol=1e-6)
