@@ -14,6 +14,7 @@ of the minimal loop, with a 95% bootstrap interval over the pairs.
 
 from __future__ import annotations
 
+import argparse
 import platform
 import tempfile
 from pathlib import Path
@@ -111,6 +112,10 @@ def _speed_ratio(loop: np.ndarray, trainer: np.ndarray, axis: int = -1) -> np.nd
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     print(f"{hardware()}, {versions}, batch size {BATCH_SIZE}")
