@@ -104,7 +104,7 @@ class ModelConfig:
 
 @dataclass
 class CheckpointConfig:
-    """The checkpoints that an interrupted run resumes from. Finished runs keep none."""
+    """The checkpoints that an interrupted run resumes from. Completed runs keep none."""
 
     seconds: float = _key(120.0, minimum=0)  # between two checkpoints
     keep: int = _key(2, minimum=1)  # number of the newest checkpoints to keep

@@ -77,7 +77,7 @@ class Store:
                 "choose another store=…"
             ) from None
         except ValueError as error:
-            self._warn(path, f"{path} is damaged ({first_line(error)}); it counts as unfinished")
+            self._warn(path, f"{path} is damaged ({first_line(error)}); it counts as not completed")
             return None
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from None
@@ -166,7 +166,7 @@ class Store:
             ) from None
 
     def begin(self, name: str, cfg: TrainConfig, fingerprint: str) -> Path:
-        """Mark a run as unfinished and store its config; returns its folder.
+        """Mark a run as begun and store its config; returns its folder.
 
         Call it to start a run and to resume it. Checkpoints are deleted if they were written
         without measurements that `cfg` asks for.

@@ -92,7 +92,7 @@ class Dashboard:
     def _totals(self, rows: list[_Row], failed: int) -> str:
         complete = sum(state.is_complete for state in self._states.values())
         running = sum(row.running for row in rows)
-        line = f"{complete} of {len(self._states)} runs finished, {running} running"
+        line = f"{complete} of {len(self._states)} runs completed, {running} running"
         line += f", {failed} failed"
         seconds_left = sum(row.seconds_left for row in rows)
         if seconds_left:

@@ -87,7 +87,7 @@ def _train_missing(
 ) -> dict[str, Failure]:
     """Train the runs that are not completed and print the results; return the failures."""
     completed = sum(store.completed(name, run.cfg) is not None for name, run in planned.items())
-    _print(console, f"{len(planned)} runs, {completed} finished before")
+    _print(console, f"{len(planned)} runs, {completed} completed before")
     failures: dict[str, Failure] = {}
     if completed < len(planned):
         backend = launcher.backend(str(store.root))

@@ -1,4 +1,4 @@
-"""Checkpoints of an unfinished run: atomic writes, checked reads, the newest few kept."""
+"""Checkpoints of a run that is not completed: atomic writes, checked reads, the newest few kept."""
 
 from __future__ import annotations
 

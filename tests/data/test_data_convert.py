@@ -78,7 +78,7 @@ def test_fingerprint_is_of_pixels_and_labels(config, tmp_path):
         for i in range(n):
             sha.update(images[i].tobytes())
         sha.update(images.labels.astype("<i8").tobytes())
-    # It is part of the ids of finished runs, so another way of converting must not change it.
+    # It is part of the ids of completed runs, so another way of converting must not change it.
     assert prepare(config, str(tmp_path / "data"), "torch").fingerprint == sha.hexdigest()
 
 

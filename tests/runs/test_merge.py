@@ -96,4 +96,4 @@ def test_a_folder_without_runs_is_one_line(stores):
     done = merge_runs(target.root / "nothing", "--into", target.root)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "no finished runs" in line
+    assert "no completed runs" in line

@@ -68,7 +68,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
-def test_a_damaged_record_is_reported_once_and_counts_as_unfinished(store, content, capfd):
+def test_a_damaged_record_is_reported_once_and_counts_as_not_completed(store, content, capfd):
     (store.root / "good").mkdir()
     store.finish("good", record("good"))
     path = store.folder("run") / "run.json"
@@ -78,7 +78,7 @@ def test_a_damaged_record_is_reported_once_and_counts_as_unfinished(store, conte
     assert [run["run_id"] for run in store.all_finished()] == ["good"]
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"warning: {path} is damaged (")
-    assert line.endswith("it counts as unfinished")
+    assert line.endswith("it counts as not completed")
 
 
 def test_bytes_that_are_not_text_are_damage(store):

@@ -160,7 +160,7 @@ def test_a_multirun_of_the_command_line_shares_the_store_with_single_runs(folder
     arguments = [*folders.train_arguments(), "epochs=1"]
     status, output = run("train.py", "-m", "seed=0,1", *arguments)
     assert status == 0, output
-    assert "2 runs, 0 finished before" in output
+    assert "2 runs, 0 completed before" in output
     assert set(ROOT.iterdir()) == before
     store = Path(folders.store)
     others = [path.name for path in store.iterdir() if not path.name.startswith("digits")]

@@ -103,7 +103,7 @@ def test_killed_at_random_moments_a_run_has_the_records_of_an_undisturbed_one(
     last = Train([*args, *places(tmp_path, "cut"), *EVERY_STEP], tmp_path / "last")
     assert last.wait() == 0, last.output()
     assert_same_records(records(tmp_path, "cut"), records(tmp_path, "whole"))
-    assert not list(tmp_path.glob("cut/*/checkpoints")), "a finished run needs no checkpoints"
+    assert not list(tmp_path.glob("cut/*/checkpoints")), "a completed run needs no checkpoints"
 
 
 def test_two_ranks_killed_at_random_moments_have_the_records_of_an_undisturbed_run(
