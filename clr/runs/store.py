@@ -91,6 +91,7 @@ class Store:
         return record if has_measurements(recorded, cfg.diagnostics.every) else None
 
     def begun(self, name: str) -> bool:
+        """Return whether the run was started, completed or not."""
         return (self.folder(name) / "config.yaml").exists()
 
     def all_finished(self) -> Iterator[dict[str, Any]]:

@@ -60,7 +60,7 @@ def _plan_lines(
     if known:
         yield f"about {duration(sum(known))} of training left, estimated from completed runs"
     if len(known) < len(estimates):
-        yield f"{len(estimates) - len(known)} runs without an estimate: no comparable run is completed"
+        yield f"{len(estimates) - len(known)} runs without an estimate: no comparable completed run"
     unprepared = dict.fromkeys(run.cfg.dataset.name for run in planned.values() if run.info is None)
     for name in unprepared:
         yield (

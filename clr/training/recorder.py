@@ -1,4 +1,4 @@
-"""Records of a run on the local disk: a row per step, per epoch, and per measured step."""
+"""Records of a run on the local disk: one row per step, per epoch and per measured step."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ class Recorder:
     def fetch(self) -> Block:
         """Move the pending steps into the records. The host waits for the device.
 
-        All ranks call this after the same step. If a step diverged, it is the last one recorded,
-        whatever followed it.
+        All ranks call this after the same step. If a step diverged, it is the last one recorded, and
+        later steps of the block are dropped.
         """
         rows: list[tuple[Literal["train", "corridor_meter"], Row]] = []
         diverged = False

@@ -118,7 +118,7 @@ def test_permutations_are_uniform():
         assert abs(chi_square(np.bincount(place, minlength=10))) < 4
 
 
-def test_draws_are_the_same_as_in_finished_runs():
+def test_draws_are_the_same_as_in_completed_runs():
     # If this fails, the batches of completed runs cannot be reproduced.
     assert permutation(0, 0, 8).tolist() == [3, 6, 0, 7, 4, 2, 5, 1]
     assert [hex(x) for x in draw(-1, 5, Purpose.AUGMENT, np.array([0, 2**40]))] == [

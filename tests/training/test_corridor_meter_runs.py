@@ -106,7 +106,7 @@ def test_a_killed_run_has_the_measures_of_an_undisturbed_one(tmp_path):
             pd.testing.assert_frame_equal(resumed[table], whole[table], check_exact=True)
 
 
-def test_a_finished_run_is_only_trained_again_for_measures_that_it_lacks(tmp_path):
+def test_a_completed_run_is_only_trained_again_for_measures_that_it_lacks(tmp_path):
     def stamp():
         (path,) = tmp_path.glob("runs/*/run.json")
         return path.stat().st_mtime_ns
