@@ -113,7 +113,7 @@ class Recorder:
     def fetch(self) -> Block:
         """Move the pending steps into the records. The host waits for the device.
 
-        All ranks call this after the same step. If a step diverged, it is the last one recorded, and
+        All ranks call this after the same step. If a step diverged, it is the last one recorded:
         later steps of the block are dropped.
         """
         rows: list[tuple[Literal["train", "corridor_meter"], Row]] = []

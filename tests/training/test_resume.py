@@ -215,7 +215,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, small_disk, undistu
     args = [*SMALL, f"data_dir={tmp_path / 'data'}", f"store={small_disk / 'runs'}"]
     full = Train([*args, *EVERY_STEP, "checkpoint.keep=1"], tmp_path / "full")
     assert full.wait() == 2, full.output()
-    assert "is full; what was recorded is safe" in full.output()
+    assert "is full; nothing recorded is lost" in full.output()
     assert full.output().count("\n") == 1
     (folder,) = (small_disk / "runs").iterdir()
     assert len(pd.read_parquet(folder / "steps.parquet")) >= 1

@@ -44,7 +44,7 @@ class RunJob:
             if stop.signal == "SIGTERM":
                 # scancel, or a preemption, after which SLURM requeues the job itself.
                 sys.exit(CONTINUE)
-            # The time limit is near: submitit's handler requeues the job, `max_requeues` times at most.
+            # Near the time limit submitit's handler requeues the job, at most `max_requeues` times.
             os.kill(os.getpid(), signal.SIGUSR2)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
