@@ -4,7 +4,7 @@
 
 Steps of both optimizers alternate. Before each step 128 MB of other memory are overwritten, because
 in training a whole backward pass replaces what the previous step left in the caches. Prints the
-median time of one step of each optimizer, and the median ratio of neighbouring steps.
+median time of one step of each optimizer, and the median ratio of neighboring steps.
 
 SGD reads p and g and writes p. CLR has to read g once more, for ‖g‖, before it can write: 4 passes
 over memory instead of 3, a ratio of 1.33, or 1.5 where only reading takes time.

@@ -2,7 +2,7 @@
 
     python bench/trainer.py
 
-ResNet-18, vanilla SGD, 32×32 pixels. The trainer reads FFCV files, normalises, records loss, rate
+ResNet-18, vanilla SGD, 32×32 pixels. The trainer reads FFCV files, normalizes, records loss, rate
 and ‖g‖² of each step, mirrors to W&B offline and draws its bar; the minimal loop has its data in
 memory. Evaluation and the first epoch, in which W&B starts, are left out, because they take as long
 in a run of minutes as in one of days.

@@ -76,7 +76,7 @@ class DatasetConfig:
     test_samples: int | None = _key(None, minimum=1)
     # padded: resized to resolution² and stored raw; padded and cropped at random for training.
     # random_resized: stored as JPEG in their own shape; a random part is resized for training,
-    # the centre for testing.
+    # the center for testing.
     crop: str = _key("padded", choices=("padded", "random_resized"))
     # crop=padded: width of the black border, in pixels; 0 turns cropping off.
     crop_padding: int = _key(4, minimum=0)
@@ -162,7 +162,7 @@ class TrainConfig:
     # auto: FFCV if it is installed, else torch.
     loader: str = _key("auto", choices=("auto", "ffcv", "torch"))
     workers: int = _key(1, minimum=0)  # loading threads (ffcv) or processes (torch)
-    data_dir: str = _key("data", is_path=True)  # converted data sets
+    data_dir: str = _key("data", is_path=True)  # converted datasets
     store: str = _key("runs", is_path=True)  # folder of the runs
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
@@ -189,9 +189,9 @@ def from_dict(stored: dict[str, Any]) -> TrainConfig:
 
 def load(overrides: Sequence[str] = ()) -> TrainConfig:
     """Compose the config of one run from `configs/` and Hydra overrides such as `batch_size=64`."""
-    # Under an entry point's hydra.main, Hydra is initialised with the same search path.
-    initialised = GlobalHydra.instance().is_initialized()
-    with nullcontext() if initialised else initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    # Under an entry point's hydra.main, Hydra is initialized with the same search path.
+    initialized = GlobalHydra.instance().is_initialized()
+    with nullcontext() if initialized else initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return checked(compose("train", overrides=list(overrides)))
 
 

@@ -14,7 +14,7 @@ _Shape = tuple[str | int, ...]  # what the time of an image depends on
 
 
 class Estimate:
-    """Estimates seconds of training by completed runs with the same data set, model and precision.
+    """Estimates seconds of training by completed runs with the same dataset, model and precision.
 
     Runs of the same batch size are preferred.
     """

@@ -71,7 +71,7 @@ def _compose_run(overrides: list[str], sweep: SweepConfig) -> TrainConfig:
     OmegaConf.update(composed, "store", sweep.store)
     if composed.wandb.group is None:
         OmegaConf.update(composed, "wandb.group", sweep.protocol.name)
-    # A train.dataset.path would be the path of every data set of the protocol.
+    # A train.dataset.path would be the path of every dataset of the protocol.
     originals = asdict(sweep.paths).get(composed.dataset.source)
     if originals is not None:
         OmegaConf.update(composed, "dataset.path", originals)

@@ -123,7 +123,7 @@ def _verify_readable(packed: io.BytesIO) -> None:
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:
-    """Summarise the page of text that `torch.load(weights_only=True)` raises."""
+    """Summarize the page of text that `torch.load(weights_only=True)` raises."""
     unsupported = re.search(r"unsupported (?:global: )?GLOBAL (\S+)", str(error), re.I)
     return f"it contains a {unsupported[1]}" if unsupported else first_line(error)
 

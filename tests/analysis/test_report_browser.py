@@ -179,9 +179,9 @@ def test_a_phone_shows_the_whole_width_and_every_text_has_contrast(browser, repo
 
 def test_the_colors_of_a_panel_follow_the_color_scheme(browser, report):
     browser.open(report, dark=True)
-    grey = np.asarray(browser.picture("figure2-1"))
-    assert np.median(grey) < 40, "the background is not dark"
-    assert (grey > 200).sum() > 100, "no light text"
+    gray = np.asarray(browser.picture("figure2-1"))
+    assert np.median(gray) < 40, "the background is not dark"
+    assert (gray > 200).sum() > 100, "no light text"
     other = browser.color("figure2-1", "SGD 0.01")
     browser.scheme("light")
     browser.wait(lambda: browser.color("figure2-1", "SGD 0.01") != other)

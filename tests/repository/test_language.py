@@ -26,6 +26,9 @@ TICS = {
     r"\b(made|make|makes|making) (it |them )?again\b": "rerun",
     r"\bno way out\b": "no internet access",
     r"\blest\b": "so that ... not",
+    r"colour|\bgrey|\bcentre\b|neighbour|favour|behaviour": "American spelling",
+    r"(normal|initial|regular|synchron|summar|serial|optim|recogn)is(e|ing|ation)": "-ize",
+    r"\bdata sets?\b": "dataset",
 }
 SUFFIXES = ["py", "md", "yaml", "yml", "html", "js", "css", "sh", "toml", "cff", "txt"]
 RIDDLES = ("What", "Which", "How", "Where", "All", "Whether")

@@ -39,7 +39,7 @@ class NothingCommitted(Exception):
 
 
 def compare(mine: Records, theirs: Records, rule: Agreement) -> pd.DataFrame:
-    """Compare each curve (data set, model, batch size, optimizer, rate) that both folders have.
+    """Compare each curve (dataset, model, batch size, optimizer, rate) that both folders have.
 
     The steps that all runs of a curve have are cut into equal windows, and the logarithm of the
     mean loss in each window is compared. A window agrees if the means over the seeds differ by at

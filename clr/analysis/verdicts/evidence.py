@@ -1,4 +1,4 @@
-"""Runs of one protocol, grouped into scopes: one data set, one model, one batch size."""
+"""Runs of one protocol, grouped into scopes: one dataset, one model, one batch size."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """The runs on one data set, with one model, at one batch size."""
+    """The runs on one dataset, with one model, at one batch size."""
 
     dataset: str
     data: str  # display name of the data

@@ -35,5 +35,5 @@ class Digits(Source):
         for c in range(10):
             position[labels == c] = np.arange((labels == c).sum())
         mask = (position % 5 == 4) == (split == "test")
-        grey = np.rint(digits.images[mask] * (255 / 16)).astype(np.uint8)  # originals are 0..16
-        return np.repeat(grey[:, :, :, None], 3, axis=3), labels[mask]
+        gray = np.rint(digits.images[mask] * (255 / 16)).astype(np.uint8)  # originals are 0..16
+        return np.repeat(gray[:, :, :, None], 3, axis=3), labels[mask]

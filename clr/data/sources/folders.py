@@ -94,6 +94,6 @@ class ImageNet(ImageFolder):
 
 def _unambiguous(name: str, names: list[str]) -> str:
     """The name; escaped if another looks the same because its accents are encoded differently."""
-    normalised = [unicodedata.normalize("NFC", other) for other in names]
-    is_unique = normalised.count(unicodedata.normalize("NFC", name)) == 1
+    normalized = [unicodedata.normalize("NFC", other) for other in names]
+    is_unique = normalized.count(unicodedata.normalize("NFC", name)) == 1
     return name if is_unique else ascii(name)
