@@ -27,7 +27,7 @@ TICS = {
     r"\bno way out\b": "no internet access",
     r"\blest\b": "so that ... not",
     r"colour|\bgrey|\bcentre\b|neighbour|favour|behaviour": "American spelling",
-    r"(normal|initial|regular|synchron|summar|serial|optim|recogn)is(e|ing|ation)": "-ize",
+    r"(normal|initial|regular|synchron|summar|serial|optim|recogn)is(e|es|ed|ing|ation)\b": "-ize",
     r"\bdata sets?\b": "dataset",
 }
 SUFFIXES = ["py", "md", "yaml", "yml", "html", "js", "css", "sh", "toml", "cff", "txt"]
