@@ -1,20 +1,21 @@
-# make reproduce               all runs, tables, figures and verdicts of the protocol quick
-# make reproduce PROTOCOL=cpu CIFAR10=/folder/with/cifar10 IMAGENET=/folder/with/imagenette      of another protocol
-# make figures                 the figures again, from the tables in results/PROTOCOL
-# make claims                  the verdicts again, and whether the results agree with the committed ones
-# make report                  the page again: results/PROTOCOL/report.html
-# make test                    all tests but those of the next two lines; make test-fast leaves out the slow ones
-# make slurm-test              tests on a real SLURM of two nodes on this host, which it installs (Debian, root)
-# make wandb-sync              upload the runs that W&B has not seen, from a host with internet access
-# make browser-test            tests of the report in a headless Chromium, which it installs (Debian, root)
+# make reproduce               train all runs of the protocol quick; write tables, figures, verdicts and report
+# make reproduce PROTOCOL=cpu CIFAR10=/folder/with/cifar10 IMAGENET=/folder/with/imagenette   another protocol
+# make figures                 redraw the figures from the tables in results/PROTOCOL
+# make claims                  judge the claims again, and compare the results with the committed ones
+# make report                  write results/PROTOCOL/report.html again
+# make test                    all tests except make slurm-test and make browser-test
+# make test-fast               the same without the slow tests
+# make slurm-test              tests on a SLURM of two nodes on this host, which it installs (Debian, as root)
+# make wandb-sync              upload offline runs to W&B, from a host with internet access
+# make browser-test            tests of the report in a headless Chromium, which it installs (Debian, as root)
 # make check                   ruff and mypy
-# make bench                   speed, as ratios of things measured side by side
+# make bench                   benchmarks
 PROTOCOL ?= quick
 PYTHON ?= python3
 ARGS ?=
 STORE ?= runs
 PY := .venv/bin/python
-# One pytest worker for each core, eight at most; a worker that is done takes tests from the others.
+# One pytest worker for each core, at most eight; idle workers take tests from the others.
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: reproduce figures claims report test test-fast slurm-test browser-test check bench wandb-sync clean

@@ -1,8 +1,8 @@
 """Train one run: `python train.py dataset=cifar10 optimizer=sgd optimizer.lr=0.1 batch_size=4096`.
 
 Every key of configs/train.yaml can be overridden. A run that the store already has is not trained
-again, and an interrupted one resumes from its checkpoint. `torchrun --nproc_per_node=8 train.py`
-or `srun` with several tasks shares the batch among that number of ranks.
+again, and an interrupted one resumes from its checkpoint. With `torchrun --nproc_per_node=8
+train.py`, or `srun` with several tasks, the ranks share each batch.
 """
 
 import json
@@ -43,7 +43,7 @@ def main() -> None:
                 with ranks.propagate_errors():
                     cfg = checked(composed)
                     check_optimizer(cfg.optimizer)
-                    # Converts the data, before the other ranks look for it.
+                    # Rank 0 converts the data before the other ranks look for it.
                     prepare_once(cfg.dataset, cfg.data_dir, cfg.loader)
                     ranks.send(json.dumps(asdict(cfg)))
                     train_and_report(cfg, ranks)

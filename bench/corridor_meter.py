@@ -13,6 +13,7 @@ in float32 and under autocast to bf16.
 
 from __future__ import annotations
 
+import argparse
 import math
 import platform
 import tempfile
@@ -72,6 +73,10 @@ def measurement_cost(precision: str, seed: int) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     print(f"{hardware()}, {versions}, batch size {BATCH_SIZE}")
     exact = hessian_times_gradient("fp64")

@@ -10,6 +10,7 @@ a step with CLR that a step with torch.optim.SGD does not take.
 
 from __future__ import annotations
 
+import argparse
 import platform
 from dataclasses import dataclass
 from itertools import product
@@ -42,7 +43,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is compared."""
+    """One combination of precision, memory format and compilation."""
 
     precision: str
     memory_format: str
@@ -125,6 +126,10 @@ def measure(network: Network, settings: list[Setting], device: torch.device) -> 
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     device = pick_device("auto", 0)
     gpu = device.type == "cuda"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"

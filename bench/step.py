@@ -4,7 +4,7 @@
 
 Steps of both optimizers alternate. Before each step 128 MB of other memory are overwritten, because
 in training a whole backward pass replaces what the previous step left in the caches. Prints the
-median time of one step of each optimizer, and the median ratio of neighbouring steps.
+median time of one step of each optimizer, and the median ratio of neighboring steps.
 
 SGD reads p and g and writes p. CLR has to read g once more, for ‖g‖, before it can write: 4 passes
 over memory instead of 3, a ratio of 1.33, or 1.5 where only reading takes time.
@@ -12,6 +12,7 @@ over memory instead of 3, a ratio of 1.33, or 1.5 where only reading takes time.
 
 from __future__ import annotations
 
+import argparse
 import platform
 from collections.abc import Callable
 from statistics import median
@@ -30,6 +31,10 @@ OTHER_MEMORY = 32_000_000  # float32 numbers
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     print(f"{hardware()}, {versions}, {ROUNDS} interleaved steps")

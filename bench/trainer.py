@@ -2,7 +2,7 @@
 
     python bench/trainer.py
 
-ResNet-18, vanilla SGD, 32×32 pixels. The trainer reads FFCV files, normalises, records loss, rate
+ResNet-18, vanilla SGD, 32×32 pixels. The trainer reads FFCV files, normalizes, records loss, rate
 and ‖g‖² of each step, mirrors to W&B offline and draws its bar; the minimal loop has its data in
 memory. Evaluation and the first epoch, in which W&B starts, are left out, because they take as long
 in a run of minutes as in one of days.
@@ -14,6 +14,7 @@ of the minimal loop, with a 95% bootstrap interval over the pairs.
 
 from __future__ import annotations
 
+import argparse
 import platform
 import tempfile
 from pathlib import Path
@@ -111,6 +112,10 @@ def _speed_ratio(loop: np.ndarray, trainer: np.ndarray, axis: int = -1) -> np.nd
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     print(f"{hardware()}, {versions}, batch size {BATCH_SIZE}")

@@ -37,7 +37,7 @@ class Rule:
     is_path: bool = False  # a leading ~ is expanded
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with `value`, or None. A value of None is always accepted."""
+        """Return what is wrong with `value`; None if it is accepted, as None always is."""
         if value is None:
             return None
         if self.choices and value not in self.choices:
@@ -77,7 +77,7 @@ class DatasetConfig:
     test_samples: int | None = _key(None, minimum=1)
     # padded: resized to resolution² and stored raw; padded and cropped at random for training.
     # random_resized: stored as JPEG in their own shape; a random part is resized for training,
-    # the centre for testing.
+    # the center for testing.
     crop: str = _key("padded", choices=("padded", "random_resized"))
     # crop=padded: width of the black border, in pixels; 0 turns cropping off.
     crop_padding: int = _key(4, minimum=0)
@@ -105,7 +105,7 @@ class ModelConfig:
 
 @dataclass
 class CheckpointConfig:
-    """The checkpoints that an interrupted run resumes from. Finished runs keep none."""
+    """The checkpoints that an interrupted run resumes from. Completed runs keep none."""
 
     seconds: float = _key(120.0, minimum=0)  # between two checkpoints
     keep: int = _key(2, minimum=1)  # number of the newest checkpoints to keep
@@ -163,7 +163,7 @@ class TrainConfig:
     # auto: FFCV if it is installed, else torch.
     loader: str = _key("auto", choices=("auto", "ffcv", "torch"))
     workers: int = _key(1, minimum=0)  # loading threads (ffcv) or processes (torch)
-    data_dir: str = _key("data", is_path=True)  # converted data sets
+    data_dir: str = _key("data", is_path=True)  # converted datasets
     store: str = _key("runs", is_path=True)  # folder of the runs
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
@@ -192,9 +192,9 @@ def from_dict(stored: dict[str, Any]) -> TrainConfig:
 
 def load(overrides: Sequence[str] = ()) -> TrainConfig:
     """Compose the config of one run from `configs/` and Hydra overrides such as `batch_size=64`."""
-    # Under an entry point's hydra.main, Hydra is initialised with the same search path.
-    initialised = GlobalHydra.instance().is_initialized()
-    with nullcontext() if initialised else initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    # Under an entry point's hydra.main, Hydra is initialized with the same search path.
+    initialized = GlobalHydra.instance().is_initialized()
+    with nullcontext() if initialized else initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return checked(compose("train", overrides=list(overrides)))
 
 
@@ -236,7 +236,7 @@ def normalised_name(name: str) -> str:
 
 
 def name_problem(name: Any) -> str | None:
-    """Why `name` cannot be part of a file name, or None. The one rule for all such names."""
+    """Return why `name` cannot be part of a file name; None if it can. The one such rule."""
     if not isinstance(name, str):
         return f"is a {type(name).__name__}; quote the value to make it a name"
     if not name or name != name.strip():

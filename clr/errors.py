@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-CONTINUE = (
-    75  # exit code of a run that stopped early and should be resumed; EX_TEMPFAIL in sysexits.h
-)
+# Exit code of a run that stopped early and should be resumed: EX_TEMPFAIL of sysexits.h.
+CONTINUE = 75
 
 
 class UserError(Exception):

@@ -54,12 +54,12 @@ class CLR(torch.optim.Optimizer):
         max_lr: upper bound of the rate, one for each group; None: unbounded. The paper uses 10 on
             ImageNet. To schedule it, assign to `param_groups[i]["max_lr"]`.
         process_group: ranks over which the loss is averaged, the same as those that average the
-            gradients. None is the default group once `torch.distributed` is initialised.
+            gradients. None is the default group once `torch.distributed` is initialized.
 
     State:
         After a step each of the `param_groups` holds 0-dim tensors, new ones at each step:
         `lr`, the rate that was used; `grad_norm_sq`, ‖g‖²; `skipped`, the number of skipped steps.
-        Reading their values synchronises with the device; on CUDA the step itself does not, except
+        Reading their values synchronizes with the device; on CUDA the step itself does not, except
         for the first one of several ranks.
 
     Skipped steps:
@@ -220,10 +220,10 @@ class CLR(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 returned = closure()
-        beforehand, self._next_loss = self._next_loss, None
-        for given in (loss, beforehand, returned):
-            if given is not None:
-                return check_loss(given)
+        preset, self._next_loss = self._next_loss, None
+        for candidate in (loss, preset, returned):
+            if candidate is not None:
+                return check_loss(candidate)
         return None
 
     def _require_zero_gradients(self, updates: list[GroupUpdate], closure: Any) -> None:

@@ -21,14 +21,14 @@ _OVER = {
     "REVOKED",
     "TIMEOUT",
 }
-# Those after which a new job would end in the same way, or was not wanted.
+# States after which a new job would end in the same way or is not wanted.
 _FINAL = {"CANCELLED", "DEADLINE", "OUT_OF_MEMORY"}
 
 _FIRST_PORT, _PORTS, _STEPS = 20000, 20000, 16
 
 
 def enter_step() -> None:
-    """Set the variables that torchrun would set, if this process is a task of an `srun` of several.
+    """Set the variables that torchrun would set, in a task of an `srun` with several tasks.
 
     A shell or a batch script inside a job has SLURM_* variables as well, but is not a step of
     several tasks: it trains with one rank. Variables that are set already are kept.
@@ -79,12 +79,12 @@ def parse_squeue(output: str) -> dict[str, str]:
 
 
 def is_over(state: str | None) -> bool:
-    """Whether a job in this state does nothing more; None is a job that SLURM has forgotten."""
+    """Return whether a job in this state has ended; None is a job that SLURM has forgotten."""
     return state is None or state in _OVER
 
 
 def is_final(state: str | None) -> bool:
-    """Whether a new job for the same run would be useless or unwanted after this state."""
+    """Return whether a new job for the same run would be useless or unwanted after this state."""
     return state in _FINAL
 
 

@@ -30,7 +30,7 @@ class BackendLauncher(BasicLauncher):
 
     @abstractmethod
     def backend(self, store: str) -> Backend:
-        """Start what trains the runs of `store`."""
+        """Return the backend that trains the runs of `store`."""
 
     def check(self, **minimums: int) -> None:
         """Raise UserError unless the named keys are numbers of at least their minimum."""

@@ -14,15 +14,18 @@ from clr.analysis.figures.draw import draw_all
 from clr.cli import run_main
 
 
-def main() -> None:
-    """Command-line entry point."""
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="example: python scripts/figures.py results/quick",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="results of a protocol, such as results/quick")
-    folder = parser.parse_args().folder
+    return parser.parse_args()
+
+
+def main() -> None:
+    folder = parse_arguments().folder
     gc.disable()  # garbage collection of matplotlib's many objects takes a fifth of the time
     paths, missing = draw_all(folder)
     print(*paths, *missing, sep="\n")

@@ -1,4 +1,7 @@
-"""Copy the completed runs of other stores into one: `python scripts/merge_runs.py CLUSTER/runs`."""
+"""Copy the completed runs of other stores into one.
+
+Runs that both stores have must have the same records; otherwise nothing is copied.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,27 @@ from clr.runs.merge import merge
 from clr.runs.store import Store
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: python scripts/merge_runs.py /copied/from/the/cluster/runs --into runs",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("sources", type=Path, nargs="+", help="stores, or copies of them")
     parser.add_argument(
-        "--into", type=Path, default=Path("runs"), help="the store that receives the runs"
+        "--into",
+        type=Path,
+        default=Path("runs"),
+        help="store that receives the runs (default: runs)",
     )
-    given = parser.parse_args()
-    for source in given.sources:
-        copied = merge(Store(source), Store(given.into))
-        print(f"{source}: {len(copied)} runs copied into {given.into}")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    for source in arguments.sources:
+        copied = merge(Store(source), Store(arguments.into))
+        print(f"{source}: {len(copied)} runs copied into {arguments.into}")
 
 
 if __name__ == "__main__":

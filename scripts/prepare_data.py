@@ -20,7 +20,7 @@ If the dataset is already converted, the command only describes it.
 """
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLES,
@@ -33,7 +33,11 @@ def main() -> None:
         help="Hydra overrides as for train.py; only dataset=NAME, dataset.*, data_dir and loader "
         "have an effect (default: the dataset of configs/train.yaml)",
     )
-    config = load(parser.parse_args().overrides)
+    return parser.parse_args()
+
+
+def main() -> None:
+    config = load(parse_arguments().overrides)
     describe(prepare(config.dataset, config.data_dir, config.loader))
 
 

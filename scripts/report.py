@@ -12,15 +12,18 @@ from clr.analysis.report.page import write
 from clr.cli import run_main
 
 
-def main() -> None:
-    """Command-line entry point."""
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="example: python scripts/report.py results/quick",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="results of a protocol, such as results/quick")
-    print(write(parser.parse_args().folder))
+    return parser.parse_args()
+
+
+def main() -> None:
+    print(write(parse_arguments().folder))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class Run:
 
 
 def measures(rate, seed, step):
-    """What the corridor meter measured: κ is lowest at step 3, in the order of MEASURES."""
+    """Measurements of the corridor meter, in the order of MEASURES: κ is lowest at step 3."""
     kappa = FACTOR[seed] * (2 + abs(step - 3)) * (1 if rate is None else 10 * rate)
     fall = 1 - FACTOR[seed] * (rate or 0.2)
     return FACTOR[seed] / step, rate or 0.2, kappa, kappa / 2, kappa / 4, fall

@@ -29,7 +29,7 @@ def diverged(runs: pd.DataFrame) -> pd.Series:
 
 
 def best_fixed_rate(runs: pd.DataFrame) -> BestRate | None:
-    """Best fixed rate of one optimizer on one data set, with one model and one batch size.
+    """Best fixed rate of one optimizer on one dataset, with one model and one batch size.
 
     Among the rates for which no seed diverged, the rate with the lowest mean over the seeds of the
     final training loss (the mean loss over the steps of the last epoch). Ties go to the smaller

@@ -20,7 +20,7 @@ _REQUIRED = {"runs.jsonl": "reproduce", "figures": "figures"}
 
 @dataclass(frozen=True)
 class Published:
-    """What was uploaded, or kept offline for `wandb sync`."""
+    """Counts of the figures and verdicts that were uploaded, or kept offline for `wandb sync`."""
 
     run: str  # name of the W&B run
     mode: str  # online, offline or disabled

@@ -121,8 +121,8 @@ class BetonWriter:
         file_size = os.fstat(self._file.fileno()).st_size
         intact = np.logical_and.accumulate(records["ptr"] + records["size"] <= file_size)
         self._records = [records[intact]]
-        kept = records[intact & (records["label"] >= 0)]
-        self._end = int(kept[-1]["ptr"] + kept[-1]["size"]) if len(kept) else self._start
+        stored = records[intact & (records["label"] >= 0)]
+        self._end = int(stored[-1]["ptr"] + stored[-1]["size"]) if len(stored) else self._start
         self._journal.truncate(self.done * RECORD.itemsize)
         self._journal.seek(0, os.SEEK_END)
         self._file.truncate(self._end)

@@ -115,20 +115,20 @@ def _printable(text: str) -> str:
 
 def _facts(source: Source, records: dict[Split, np.ndarray]) -> dict[str, Any]:
     """The fields of DatasetInfo that follow from the records."""
-    kept = {split: records[split][records[split]["label"] >= 0] for split in SPLITS}
-    mean, std = _moments(kept["train"])
-    origins = np.concatenate([kept[split]["origin"] for split in SPLITS])
+    stored = {split: records[split][records[split]["label"] >= 0] for split in SPLITS}
+    mean, std = _moments(stored["train"])
+    origins = np.concatenate([stored[split]["origin"] for split in SPLITS])
     counts = np.bincount(origins, minlength=len(MODES)).tolist()
     return {
         "name": source.dataset.name,
         "label": source.label,
         "classes": source.classes,
-        "num_train": len(kept["train"]),
-        "num_test": len(kept["test"]),
+        "num_train": len(stored["train"]),
+        "num_test": len(stored["test"]),
         "resolution": source.dataset.resolution,
         "mean": mean,
         "std": std,
-        "skipped": sum(len(records[split]) - len(kept[split]) for split in SPLITS),
+        "skipped": sum(len(records[split]) - len(stored[split]) for split in SPLITS),
         "converted": {
             mode: n for mode, n in zip(MODES, counts, strict=True) if n > 0 and mode != "RGB"
         },

@@ -14,7 +14,7 @@ from clr.data.order import Purpose, draw
 SCALE = (0.08, 1.0)  # area of a training crop relative to the image, uniform
 RATIO = (3 / 4, 4 / 3)  # its width over its height, uniform in the logarithm
 ATTEMPTS = 10
-CENTRE = 0.875  # side of a test crop over the shorter side of the image
+CENTER = 0.875  # side of a test crop over the shorter side of the image
 
 
 def random_boxes(
@@ -49,7 +49,7 @@ def random_boxes(
 
 def central_boxes(heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
     """Test crops, int64 of shape (n, 4): the central square of 0.875 × the shorter side."""
-    side = np.maximum(1, np.rint(CENTRE * np.minimum(heights, widths)).astype(np.int64))
+    side = np.maximum(1, np.rint(CENTER * np.minimum(heights, widths)).astype(np.int64))
     return np.stack([(heights - side) // 2, (widths - side) // 2, side, side], axis=1)
 
 

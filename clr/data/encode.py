@@ -46,7 +46,7 @@ def encode(images: Images, i: int) -> tuple[np.ndarray, bytes]:
 
 
 def encode_or_skip(images: Images, i: int) -> tuple[np.ndarray, bytes]:
-    """As `encode`, but the record of a skipped sample, without bytes, for an unreadable image."""
+    """Encode image i; an unreadable one gives the record of a skipped sample and no bytes."""
     try:
         return encode(images, i)
     except Unreadable:
@@ -56,7 +56,7 @@ def encode_or_skip(images: Images, i: int) -> tuple[np.ndarray, bytes]:
 
 
 def skip_reason(images: Images, i: int) -> str:
-    """Why image i was skipped; it is encoded again, because the journal has no room for that."""
+    """Return why image i was skipped, from encoding it again; the journal has no reasons."""
     try:
         encode(images, i)
     except Unreadable as error:

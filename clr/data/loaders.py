@@ -180,7 +180,7 @@ def resolve_loader(loader: str) -> str:
 
 @functools.cache
 def _ffcv_import_error() -> str | None:
-    """Why FFCV cannot be imported; None if it can."""
+    """Return the reason why FFCV cannot be imported; None if it can."""
     try:
         import clr.data.ffcv_files  # noqa: F401
     except Exception as error:  # a broken build of FFCV can raise anything

@@ -15,15 +15,15 @@ WHITE_IS_ZERO = 0  # value of PHOTOMETRIC
 
 
 class Unreadable(Exception):
-    """The original is not an image, is damaged or has no defined colours; the message says why."""
+    """The original is not an image, is damaged or has no defined colors; the message says why."""
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert to RGB with 8 bits per channel.
 
-    Palettes, CMYK, YCbCr, HSV, LAB and bilevel images are converted by Pillow, grey becomes three
-    equal channels, alpha and transparent colours are dropped. Pillow cuts off grey values above 255
-    instead of scaling them, so greyscale with more than 8 bits is scaled here:
+    Palettes, CMYK, YCbCr, HSV, LAB and bilevel images are converted by Pillow, gray becomes three
+    equal channels, alpha and transparent colors are dropped. Pillow cuts off gray values above 255
+    instead of scaling them, so grayscale with more than 8 bits is scaled here:
 
     - unsigned integers of up to 16 bits: from their full range, 0 to 2^bits - 1;
     - floating point: from [0, 1].
@@ -33,16 +33,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
             32 bits. No value of these is known to be white.
     """
     if image.mode.startswith("I;16") or image.mode == "I":
-        grey = _integer_grey(image)
+        gray = _integer_gray(image)
     elif image.mode == "F":
-        grey = _float_grey(image)
+        gray = _float_gray(image)
     else:
         return image.convert("RGB")
-    return Image.fromarray(grey).convert("RGB")
+    return Image.fromarray(gray).convert("RGB")
 
 
-def _integer_grey(image: Image.Image) -> np.ndarray:
-    """Grey values (H, W) in uint8 of an image with unsigned integers of up to 16 bits."""
+def _integer_gray(image: Image.Image) -> np.ndarray:
+    """Gray values (H, W) in uint8 of an image with unsigned integers of up to 16 bits."""
     if image.mode == "I" and image.format not in WIDENED_FORMATS:
         raise Unreadable(
             "32-bit or signed integer pixels: the value of white is unknown; "
@@ -54,12 +54,12 @@ def _integer_grey(image: Image.Image) -> np.ndarray:
         )
     white = (1 << _tiff_tag(image, BITS_PER_SAMPLE, 16)) - 1
     values = np.asarray(image).astype(np.int64)
-    grey = ((values * 255 + white // 2) // white).clip(0, 255).astype(np.uint8)  # rounded
-    return _black_is_zero(image, grey)
+    gray = ((values * 255 + white // 2) // white).clip(0, 255).astype(np.uint8)  # rounded
+    return _black_is_zero(image, gray)
 
 
-def _float_grey(image: Image.Image) -> np.ndarray:
-    """Grey values (H, W) in uint8 of an image with floating-point pixels in [0, 1]."""
+def _float_gray(image: Image.Image) -> np.ndarray:
+    """Gray values (H, W) in uint8 of an image with floating-point pixels in [0, 1]."""
     values = np.asarray(image).astype(np.float64)
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= 1):  # also if NaN
@@ -70,9 +70,9 @@ def _float_grey(image: Image.Image) -> np.ndarray:
     return _black_is_zero(image, np.rint(values * 255).astype(np.uint8))
 
 
-def _black_is_zero(image: Image.Image, grey: np.ndarray) -> np.ndarray:
-    """Invert `grey` if zero is white in the TIFF; Pillow does that for up to 8 bits only."""
-    return 255 - grey if _tiff_tag(image, PHOTOMETRIC, 1) == WHITE_IS_ZERO else grey
+def _black_is_zero(image: Image.Image, gray: np.ndarray) -> np.ndarray:
+    """Invert `gray` if zero is white in the TIFF; Pillow does that for up to 8 bits only."""
+    return 255 - gray if _tiff_tag(image, PHOTOMETRIC, 1) == WHITE_IS_ZERO else gray
 
 
 def _tiff_tag(image: Image.Image, tag: int, default: int) -> int:

@@ -66,9 +66,9 @@ def find_prepared(dataset: DatasetConfig, data_dir: str, loader: str) -> Dataset
 def prepare_once(dataset: DatasetConfig, data_dir: str, loader: str) -> DatasetInfo:
     """Call `prepare` on the first call with these arguments; later calls of this process reuse it.
 
-    Listing and stat'ing the originals of a large dataset takes long on a network file system, so a
-    process that trains several runs should look them up once. Changes of the originals between two
-    calls are not noticed.
+    Listing the originals of a large dataset takes long on a network file system, so a process that
+    trains several runs should do it once. Changes of the originals between two calls are not
+    noticed.
     """
     key = json.dumps([asdict(dataset), data_dir, loader], sort_keys=True)
     if key not in _prepared:

@@ -28,12 +28,12 @@ def _weights(n_in, n_out):  # type: ignore[no-untyped-def]
     weights = np.zeros((n_out, int(np.ceil(support)) * 2 + 1), np.int32)
     exact = np.empty(weights.shape[1], np.float64)
     for i in range(n_out):
-        centre = (i + 0.5) * scale
-        start = max(0, int(centre - support + 0.5))
-        count = min(n_in, int(centre + support + 0.5)) - start
+        center = (i + 0.5) * scale
+        start = max(0, int(center - support + 0.5))
+        count = min(n_in, int(center + support + 0.5)) - start
         total = 0.0
         for k in range(count):
-            distance = abs((k + start - centre + 0.5) * (1.0 / support))
+            distance = abs((k + start - center + 0.5) * (1.0 / support))
             exact[k] = 1.0 - distance if distance < 1.0 else 0.0
             total += exact[k]
         for k in range(count):

@@ -1,4 +1,4 @@
-"""Augmentation and normalisation, on the device used for training."""
+"""Augmentation and normalization, on the device used for training."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from clr.data.order import Purpose, draw
 
 
 class Transform:
-    """Map uint8 images (B, H, W, 3) to normalised float32 images (B, 3, H, W), channels_last.
+    """Map uint8 images (B, H, W, 3) to normalized float32 images (B, 3, H, W), channels_last.
 
     Training images are padded on each side with `crop_padding` black pixels (zeros before
-    normalisation, as in torchvision's RandomCrop), cropped at random to their original size and,
+    normalization, as in torchvision's RandomCrop), cropped at random to their original size and,
     with `flip`, mirrored with probability 1/2. The augmentation of an image depends on (seed,
     epoch, sample id) alone. Images of a dataset with crop=random_resized are cropped by the loader
     and only mirrored here.
@@ -31,13 +31,13 @@ class Transform:
         self._shift = torch.tensor(-mean / std, dtype=torch.float32).view(1, 3, 1, 1)
 
     def train(self, images: Tensor, ids: Tensor, seed: int, epoch: int) -> Tensor:
-        """Augment and normalise `images` on any device; `ids` (B,) are int64 on the host."""
+        """Augment and normalize `images` on any device; `ids` (B,) are int64 on the host."""
         if self.crop_padding or self.flip:
             images = self._augment(images, *self.draws(ids, seed, epoch))
         return self.test(images)
 
     def test(self, images: Tensor) -> Tensor:
-        """Normalise `images` only."""
+        """Normalize `images` only."""
         # The permuted view keeps its memory layout, which is channels_last.
         x = images.permute(0, 3, 1, 2).to(torch.float32)
         self._scale = self._scale.to(x.device)  # copied on the first call only

@@ -53,7 +53,7 @@ RUN_COLUMNS = [
     "torch",
     "data_fingerprint",
 ]
-# Columns of `runs` that hold text, even where it looks like a number: a data set may be named 1e3.
+# Columns of `runs` that hold text, even where it looks like a number: a dataset may be named 1e3.
 RUN_TEXT_COLUMNS = [
     "run_id",
     "dataset",

@@ -32,36 +32,37 @@ ALWAYS = ("optimizer.lr", "batch_size", "epochs", "precision", "seed")
 _FOLDER = "dataset.path=FOLDER"
 
 
-def command(config: dict[str, Any], here: bool = False) -> str:
+def command(config: dict[str, Any], local: bool = False) -> str:
     """Write the shell command that repeats the run of `config`, the `config` of a run.json.
 
     Args:
         config: the config of the run, as `asdict` gives it.
-        here: for use on this machine: paths and execution settings are part of the command.
-            Otherwise they are left out, and `dataset.path` of an image folder is the word FOLDER.
+        local: include the paths and the execution settings of this machine. Otherwise they are
+            left out, and `dataset.path` of an image folder is the word FOLDER.
     """
-    return shlex.join([".venv/bin/python", "train.py", *overrides(config, here)])
+    return shlex.join([".venv/bin/python", "train.py", *overrides(config, local)])
 
 
-def overrides(config: dict[str, Any], here: bool = False) -> list[str]:
+def overrides(config: dict[str, Any], local: bool = False) -> list[str]:
     """The Hydra overrides of `command`: config groups, then what differs from them."""
     cfg = from_dict(config)
     groups = _groups(cfg)
     from_folder = cfg.dataset.source == "folder"
     base = _flat(asdict(_base((*groups, *([_FOLDER] if from_folder else [])))))
-    wanted = _flat(asdict(cfg))
+    keys = _flat(asdict(cfg))
     changed = [
         _override(key, value, is_new=key not in base)
-        for key, value in wanted.items()
-        if (here or not _is_local(key)) and (key in ALWAYS or key not in base or base[key] != value)
+        for key, value in keys.items()
+        if (local or not _is_local(key))
+        and (key in ALWAYS or key not in base or base[key] != value)
     ]
     removed = [
         override
         for key, value in base.items()
-        if key.startswith("optimizer.") and key not in wanted
+        if key.startswith("optimizer.") and key not in keys
         for override in _removal(key, value)
     ]
-    placeholder = [_FOLDER] if from_folder and not here else []
+    placeholder = [_FOLDER] if from_folder and not local else []
     # The keys of each group follow the group, as one would type them.
     order = list(asdict(cfg))
     return sorted(
@@ -92,7 +93,7 @@ def _base(groups: tuple[str, ...]) -> TrainConfig:
 
 
 def _is_local(key: str) -> bool:
-    return any(key == local or key.startswith(f"{local}.") for local in LOCAL_KEYS)
+    return any(key == name or key.startswith(f"{name}.") for name in LOCAL_KEYS)
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:

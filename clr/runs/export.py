@@ -1,4 +1,4 @@
-"""Update of the tables in `results/PROTOCOL/`: a set of runs is only replaced by one as good.
+"""Update of the tables in `results/PROTOCOL/` that replaces no runs by fewer or shorter ones.
 
 The tables are committed, and a sweep may cover a part of a protocol, or be interrupted. So:
 
@@ -45,7 +45,7 @@ class RunSet:
         return self.completed == self.runs
 
     def replaces(self, other: RunSet | None) -> bool:
-        """Whether this set may replace the `other` one in the tables; None if there is no other."""
+        """Return whether this set may replace `other` in the tables; None if they have no other."""
         if other is None or other.completed == 0:
             return True
         if other.is_complete:
@@ -55,14 +55,14 @@ class RunSet:
 
 @dataclass(frozen=True)
 class WantedRuns:
-    """What a sweep trained, or is going to train."""
+    """The runs that a sweep trains, or has trained."""
 
     figures: Mapping[str, Collection[str]]  # by run id: the figures that need the run
     images: Mapping[str, int]  # by run id: number of training images times epochs
     protocol: dict[str, Any]  # the protocol's config
 
     def run_sets(self, completed: Collection[str]) -> dict[str, RunSet]:
-        """The set of each figure if the runs `completed` are."""
+        """Return the set of each figure, given the ids of the completed runs."""
         names = {str(figure) for figures in self.figures.values() for figure in figures}
         sets = {}
         for figure in sorted(names):
@@ -74,7 +74,7 @@ class WantedRuns:
 
 @dataclass(frozen=True)
 class _Present:
-    """The tables that are there."""
+    """The tables that the folder has already."""
 
     figures: dict[str, list[str]]  # by figure: ids of the runs that it needs
     lines: dict[str, str]  # by run id: its line of runs.jsonl
@@ -148,22 +148,26 @@ def _update(store: Store, wanted: WantedRuns, folder: Path) -> list[str]:
             for name, figures in wanted.figures.items()
         }
         selected = {name: figures for name, figures in selected.items() if figures}
-        kept = {figure: runs for figure, runs in present.figures.items() if figure not in taken}
+        kept_figures = {
+            figure: runs for figure, runs in present.figures.items() if figure not in taken
+        }
         with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as temporary:
             new = Path(temporary)
             export(store, selected, wanted.protocol, new)
-            if kept:
-                _add_kept_rows(folder, new, present, kept)
+            if kept_figures:
+                _add_kept_rows(folder, new, present, kept_figures)
             # runs.jsonl last: it says which runs the tables have.
             for path in sorted(new.iterdir(), key=lambda path: path.name == "runs.jsonl"):
                 path.replace(folder / path.name)
     return [figure for figure in new_sets if figure not in taken]
 
 
-def _add_kept_rows(folder: Path, new: Path, present: _Present, kept: dict[str, list[str]]) -> None:
+def _add_kept_rows(
+    folder: Path, new: Path, present: _Present, kept_figures: dict[str, list[str]]
+) -> None:
     """Add to the tables in `new` the rows of the figures that `folder` keeps."""
     new_lines = _read_lines(new / "runs.jsonl")
-    kept_runs = {name for runs in kept.values() for name in runs if name in present.lines}
+    kept_runs = {name for runs in kept_figures.values() for name in runs if name in present.lines}
     kept_runs -= new_lines.keys()
     # Rows keep their place, and new runs follow.
     present_order = [name for name in present.lines if name in kept_runs or name in new_lines]
@@ -176,7 +180,7 @@ def _add_kept_rows(folder: Path, new: Path, present: _Present, kept: dict[str, l
         old_rows = old_rows[old_rows["run_id"].isin(kept_runs)].reindex(columns=new_rows.columns)
         write_table(_in_order([old_rows, new_rows], order), new, name)
     figure_runs = pd.read_parquet(folder / "figure_runs.parquet")
-    kept_pairs = figure_runs[figure_runs["figure"].isin(kept)]
+    kept_pairs = figure_runs[figure_runs["figure"].isin(kept_figures)]
     pairs = pd.concat([kept_pairs, pd.read_parquet(new / "figure_runs.parquet")])
     write_table(pairs.sort_values("figure", kind="stable"), new, "figure_runs")
     lines = {**present.lines, **new_lines}

@@ -24,7 +24,7 @@ _NOT_IN_WANDB_ID = re.compile(r"[:;,#?/'\\%]")
 
 
 def identity(cfg: TrainConfig, fingerprint: str) -> dict[str, Any]:
-    """What determines the results of a run: data (by hash), model, optimizer, budget, seed.
+    """Identity of a run, which determines its results: data, model, optimizer, budget and seed.
 
     Configs that mean the same numbers have the same identity: 1 and 1.0, an argument of the
     optimizer at its default and the same argument left out, two paths to one optimizer class. Keys

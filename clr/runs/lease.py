@@ -1,4 +1,4 @@
-"""Waiting for the lock of a run, and telling a dead owner from a living one."""
+"""Acquisition of the lock of a run, which distinguishes a dead owner from a live one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ def acquire(lease: SoftFileLease, patience: float | None) -> None:
 
     Args:
         lease: a lease that is not held.
-        patience: seconds to wait. With None, a lock of a living process of this host is refused at
-            once, and a lock of another host as soon as its owner renews it: a living owner does so
-            three times per lease duration. If it is not renewed, the lease expires and is acquired.
+        patience: seconds to wait. None waits until it is known whether the owner is alive: a live
+            process on this host is recognized at once, one on another host as soon as it renews
+            the lock, three times per lease duration. Without a renewal the lease expires and is
+            acquired.
     """
     if patience is not None:
         lease.acquire(timeout=patience)
@@ -40,7 +41,7 @@ def acquire(lease: SoftFileLease, patience: float | None) -> None:
 
 
 def _mark(lock: Path) -> tuple[int, int] | None:
-    """Changes whenever the lock is renewed or gets another owner."""
+    """Return a value that changes whenever the lock is renewed or gets another owner."""
     try:
         status = lock.stat()
     except OSError:
@@ -55,7 +56,7 @@ def _owner_is_on_this_host(lease: SoftFileLease) -> bool:
 
 @cache
 def _host_name() -> str:
-    """The name of this host in lock files, which also tells containers apart."""
+    """Return the name of this host in lock files, which differs between containers."""
     with TemporaryDirectory() as folder:
         lease = SoftFileLease(Path(folder) / "lock")
         with lease:

@@ -28,7 +28,7 @@ def merge(source: Store, target: Store) -> list[str]:
         raise UserError(f"{source.root} {problem}; give the folder of a store")
     runs = [record["run_id"] for record in source.all_finished()]
     if not runs:
-        raise UserError(f"there are no finished runs in {source.root}; give the folder of a store")
+        raise UserError(f"there are no completed runs in {source.root}; give the folder of a store")
     shared = [name for name in runs if target.finished(name) is not None]
     differences = {name: _difference(source.folder(name), target.folder(name)) for name in shared}
     conflicts = [f"{name} ({table} differs)" for name, table in differences.items() if table]

@@ -19,7 +19,7 @@ _REQUIRED = ("run_id", "status", "config", "data", "summary", "device", "provena
 
 
 def encode_record(record: dict[str, Any], indent: int | None = None) -> str:
-    """Serialise a record to strict JSON."""
+    """Serialize a record to strict JSON."""
     return json.dumps(strict_record(record), indent=indent, allow_nan=False)
 
 

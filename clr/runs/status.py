@@ -1,4 +1,4 @@
-"""How a run ends: the values of `status` in run.json, and the rule for divergence."""
+"""Status of a completed run, and the rule for divergence."""
 
 from __future__ import annotations
 

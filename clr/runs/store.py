@@ -32,18 +32,17 @@ from clr.config import TrainConfig, from_dict
 from clr.errors import Busy, UserError, first_line
 from clr.files import write_text
 from clr.runs.identity import identity
-from clr.runs.identity import run_id as run_id
 from clr.runs.lease import acquire
 from clr.runs.record import decode_record, encode_record
 
-# A lock whose owner died on this host is taken over at once. On another host nobody can see whether
-# the owner lives: its lock is taken over when it was not renewed for this time. All programs that
-# use a store must agree on it.
+# The lock of an owner that died on this host is taken over at once. An owner on another host cannot
+# be looked up: its lock is taken over if it is not renewed for this time. All programs that use a
+# store must agree on it.
 LEASE_SECONDS = 30.0
 
 
 def has_measurements(recorded: int | None, requested: int | None) -> bool:
-    """Whether measuring every `recorded` steps includes all steps of every `requested`.
+    """Return whether measuring every `recorded` steps covers measuring every `requested` steps.
 
     Both are values of diagnostics.every; None is off. The measurements are not part of a run's
     identity: this rule alone decides whether a run has those that a config asks for.
@@ -78,7 +77,7 @@ class Store:
                 "choose another store=…"
             ) from None
         except ValueError as error:
-            self._warn(path, f"{path} is damaged ({first_line(error)}); it counts as unfinished")
+            self._warn(path, f"{path} is damaged ({first_line(error)}); it counts as not completed")
             return None
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from None
@@ -92,6 +91,7 @@ class Store:
         return record if has_measurements(recorded, cfg.diagnostics.every) else None
 
     def begun(self, name: str) -> bool:
+        """Return whether the run was started, completed or not."""
         return (self.folder(name) / "config.yaml").exists()
 
     def all_finished(self) -> Iterator[dict[str, Any]]:
@@ -105,7 +105,7 @@ class Store:
         return SoftFileLease(self.folder(name) / "lock", lease_duration=LEASE_SECONDS)
 
     def busy(self, name: str) -> bool:
-        """Whether another process seems to train the run."""
+        """Return whether another process holds the lock of the run."""
         try:
             with self.claim(name):
                 return False
@@ -123,9 +123,9 @@ class Store:
 
         Args:
             name: the run id.
-            patience: seconds to wait for the lock. None waits as long as the owner may be dead: not
-                at all if it lives on this host, else until it renews the lock or its lease expires
-                (at most LEASE_SECONDS).
+            patience: seconds to wait for the lock. None waits until it is known whether the owner
+                is alive: not at all for an owner on this host, else until it renews the lock or
+                its lease expires (at most LEASE_SECONDS).
             lease: the result of an earlier `lease(name)`; it remembers when the owner last
                 renewed the lock, so that short calls in a row notice a dead owner as well.
 
@@ -167,7 +167,7 @@ class Store:
             ) from None
 
     def begin(self, name: str, cfg: TrainConfig, fingerprint: str) -> Path:
-        """Mark a run as unfinished and store its config; returns its folder.
+        """Mark a run as begun and store its config; returns its folder.
 
         Call it to start a run and to resume it. Checkpoints are deleted if they were written
         without measurements that `cfg` asks for.
@@ -185,7 +185,7 @@ class Store:
                 if not has_measurements(begun.diagnostics.every, cfg.diagnostics.every):
                     shutil.rmtree(self.checkpoint_folder(name), ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
-            # Before the records that it vouches for are overwritten.
+            # First, because run.json marks records as complete that are overwritten from now on.
             (folder / "run.json").unlink(missing_ok=True)
             write_text(OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))), folder / "config.yaml")
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Tables of a protocol's runs in `results/PROTOCOL/`, from which the analysis draws and judges.
+"""Tables of a protocol's runs in `results/PROTOCOL/`, the input of figures and verdicts.
 
 runs            one row per completed run
 steps           run_id and the columns of the runs' steps.parquet

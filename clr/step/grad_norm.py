@@ -49,7 +49,7 @@ def norm(grads: list[Tensor]) -> Tensor:
     """Norm of tensors of one device and dtype, 0-dim, in `sum_dtype(device)`.
 
     On the CPU a result out of range is computed again, from scaled gradients in float64; looking at
-    it costs nothing there. Other devices would have to synchronise: inaccurate results become nan.
+    it costs nothing there. Other devices would have to synchronize: inaccurate results become nan.
     """
     device, dtype = grads[0].device, grads[0].dtype
     # Naming a dtype selects a slower kernel even for float32: only for half precision.
@@ -70,7 +70,7 @@ def sum_dtype(device: torch.device) -> torch.dtype:
 
 
 def is_dense(x: Tensor) -> bool:
-    """Whether `x` fills its memory without gaps, in row-major or channels_last order."""
+    """Return whether `x` fills its memory without gaps, in row-major or channels_last order."""
     return x.is_contiguous() or (
         x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     )

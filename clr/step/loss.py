@@ -52,7 +52,7 @@ def mean_over_ranks(loss: Loss, device: torch.device, group: dist.ProcessGroup |
 
 
 def ranks_agree(norm_sq: Tensor, group: dist.ProcessGroup | None) -> bool:
-    """Whether ‖g‖² is known to be the same on all ranks; False while it is 0 or not finite.
+    """Return whether ‖g‖² is known to be equal on all ranks; False while it is 0 or not finite.
 
     Raises:
         RuntimeError: on all ranks, if it differs between them.

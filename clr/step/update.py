@@ -137,7 +137,7 @@ def float64_results(
 def norms(
     updates: Sequence[GroupUpdate], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """‖g‖² over all updates, and the sum of the norms of its parts, which is 0 only where g is.
+    """‖g‖² over all updates, and the sum of the norms of its parts, which is 0 only if g is 0.
 
     Returns:
         0-dim tensors on `device`, in `dtype`. The second is at least ‖g‖, and equal to it where all
@@ -160,7 +160,7 @@ def norms(
 def exceeds_kernel(
     rate: Tensor | float, length: Tensor | float, dtypes: set[torch.dtype], on_cpu: bool
 ) -> Tensor | bool:
-    """Whether the fused kernels cannot take a step of this rate, along a gradient of this length.
+    """Return whether the fused kernels cannot take a step of this rate and this gradient norm.
 
     They can if the rate is 0 or a normal number of the kernel's arithmetic, which is float32 unless
     all parameters are float64 on the CPU, and if no parameter moves by more than half of the
@@ -174,7 +174,7 @@ def exceeds_kernel(
 
 
 def _same_memory_layout(p: Tensor, g: Tensor) -> bool:
-    """Whether a kernel that walks both memories side by side meets p and g at equal indices."""
+    """Return whether p and g have their elements in the same order in memory."""
     return (p.is_contiguous() and g.is_contiguous()) or (p.stride() == g.stride() and is_dense(p))
 
 

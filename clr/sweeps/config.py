@@ -18,7 +18,7 @@ Numbers = list[Any]
 
 @dataclass
 class TaskConfig:
-    """A setting that a protocol trains in: a data set with a budget, and the values swept over."""
+    """A setting that a protocol trains in: a dataset with a budget, and the values swept over."""
 
     overrides: list[str] = MISSING  # of configs/train.yaml, for each run of the task
     batch_size: int = MISSING  # the headline batch size
@@ -52,7 +52,7 @@ class NeedConfig:
 
 @dataclass
 class PathsConfig:
-    """Folders of the originals, by `dataset.source`; null is the data set's own default."""
+    """Folders of the originals, by `dataset.source`; null is the dataset's own default."""
 
     cifar10: str | None = None
     imagenet: str | None = None

@@ -32,7 +32,7 @@ class _Row:
 
 
 class Dashboard:
-    """While entered, a live table of the runs that are not final; nothing outside a terminal."""
+    """Context with a live table of the runs that are not final; only on a terminal."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Dashboard:
     def _totals(self, rows: list[_Row], failed: int) -> str:
         complete = sum(state.is_complete for state in self._states.values())
         running = sum(row.running for row in rows)
-        line = f"{complete} of {len(self._states)} runs finished, {running} running"
+        line = f"{complete} of {len(self._states)} runs completed, {running} running"
         line += f", {failed} failed"
         seconds_left = sum(row.seconds_left for row in rows)
         if seconds_left:

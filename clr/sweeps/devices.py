@@ -14,12 +14,12 @@ def visible_gpus() -> list[str]:
     numbers 0, 1, ... of all GPUs; [] without a GPU.
     """
     count = torch.cuda.device_count()
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is None:
+    variable = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if variable is None:
         return [str(number) for number in range(count)]
     if count == 0:
         return []
-    names = [name.strip() for name in given.split(",")]
+    names = [name.strip() for name in variable.split(",")]
     if names[0].startswith("MIG-"):
         # One process sees only the first MIG device, so the count is 1 for any number of them.
         return [name for name in names if name.startswith("MIG-")]

@@ -1,4 +1,4 @@
-"""Estimate of the training time of runs, from the finished runs of a store."""
+"""Estimate of the training time of runs, from the completed runs of a store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Shape = tuple[str | int, ...]  # what the time of an image depends on
 
 
 class Estimate:
-    """Estimates seconds of training by finished runs with the same data set, model and precision.
+    """Estimates seconds of training by completed runs with the same dataset, model and precision.
 
     Runs of the same batch size are preferred.
     """
@@ -30,7 +30,7 @@ class Estimate:
                 self._seconds_per_image[key].append(summary["seconds"] / images)
 
     def seconds(self, name: str) -> float | None:
-        """Return the seconds of the whole run; None if no finished run is comparable."""
+        """Return the seconds of the whole run; None if no completed run is comparable."""
         run = self._planned[name]
         if run.info is None:
             return None

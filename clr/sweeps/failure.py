@@ -13,7 +13,7 @@ FILE = "failure.json"
 
 @dataclass(frozen=True)
 class Failure:
-    """Reason why a process ended before its run was finished."""
+    """Reason why a process ended before its run was completed."""
 
     message: str  # one line
     final: bool  # a retry would fail in the same way

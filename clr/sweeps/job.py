@@ -32,7 +32,7 @@ def train_run(store: str, name: str, patience: float) -> None:
     Raises:
         Stopped: a signal asked for the stop, and a checkpoint is written.
         Busy: another process holds the lock.
-        Exception: what ended the training; it is in the log already.
+        Exception: the error that ended the training, which is already in the log.
     """
     folder = Store(store).folder(name)
     with join() as ranks:

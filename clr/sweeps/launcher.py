@@ -13,4 +13,4 @@ class Launcher(Protocol):
     retries: int  # of a run that fails without having advanced since its last failure
 
     def backend(self, store: str) -> Backend:
-        """Start what trains the runs of the store in the folder `store`."""
+        """Return the backend that trains the runs of the store in the folder `store`."""

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from clr.config import DatasetConfig, TrainConfig, checked
 from clr.data import DatasetInfo
 from clr.errors import UserError
-from clr.runs.store import run_id
+from clr.runs.identity import run_id
 from clr.sweeps.config import SweepConfig
 from clr.sweeps.overrides import figure_overrides
 from clr.sweeps.planned_run import PlannedRun
@@ -32,8 +32,8 @@ _SWEEP_KEYS = {
 def plan_sweep(sweep: SweepConfig, find_data: FindData) -> dict[str, PlannedRun]:
     """Return the runs of the wanted figures by their id.
 
-    The content of the data is part of each id. Where `find_data` returns None, the id is a
-    placeholder that only serves to tell the planned runs apart. Call this inside `hydra.main`: the
+    The content of the data is part of each id. If `find_data` returns None, the id is a
+    placeholder, which is only unique among the planned runs. Call this inside `hydra.main`: the
     runs' configs are composed with its search path.
     """
     planned: dict[str, PlannedRun] = {}
@@ -86,7 +86,7 @@ def _compose_run(overrides: list[str], sweep: SweepConfig) -> TrainConfig:
     OmegaConf.update(composed, "store", sweep.store)
     if composed.wandb.group is None:
         OmegaConf.update(composed, "wandb.group", sweep.protocol.name)
-    # A train.dataset.path would be the path of every data set of the protocol.
+    # A train.dataset.path would be the path of every dataset of the protocol.
     originals = asdict(sweep.paths).get(composed.dataset.source)
     if originals is not None:
         OmegaConf.update(composed, "dataset.path", originals)

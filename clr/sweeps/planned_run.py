@@ -34,5 +34,5 @@ class QueueState(Enum):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run has a result."""
+        """True if the run has a result."""
         return self in (QueueState.FINISHED, QueueState.DIVERGED)

@@ -51,11 +51,12 @@ def run_sweep(composed: DictConfig, launcher: Launcher) -> int:
     try:
         failures = _train_missing(planned, store, launcher, console)
     finally:
-        kept = update_tables(store, wanted, folder)
-        if kept:
+        kept_figures = update_tables(store, wanted, folder)
+        if kept_figures:
+            names = ",".join(kept_figures)
             _print(
                 console,
-                f"figure {','.join(kept)}: the tables in {folder} keep the runs that they had, "
+                f"figure {names}: the tables in {folder} keep the runs that they had, "
                 "because those of this sweep are fewer, shorter or incomplete",
             )
     _print(console, f"tables in {folder}")
@@ -87,7 +88,7 @@ def _train_missing(
 ) -> dict[str, Failure]:
     """Train the runs that are not completed and print the results; return the failures."""
     completed = sum(store.completed(name, run.cfg) is not None for name, run in planned.items())
-    _print(console, f"{len(planned)} runs, {completed} finished before")
+    _print(console, f"{len(planned)} runs, {completed} completed before")
     failures: dict[str, Failure] = {}
     if completed < len(planned):
         backend = launcher.backend(str(store.root))

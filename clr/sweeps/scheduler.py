@@ -24,12 +24,12 @@ POLL_SECONDS = 0.2  # between two polls of the backend
 
 
 class Scheduler:
-    """Trains every planned run that is not finished once, even when other processes use the store.
+    """Trains each planned run that is not completed, once, also if other processes use the store.
 
     - A run that another process trains is waited for, and started if that process gives it up.
     - A run that failed is retried `retries` times. The count starts again whenever the run advanced
-      further than before its last failure, so that a node that crashes now and then does not end
-      it. A user's mistake is not retried.
+      further than before its last failure, so that occasional crashes of a node do not end it. A
+      user's mistake is not retried.
     - A failure does not stop the other runs.
     """
 
@@ -50,7 +50,7 @@ class Scheduler:
         self._leases: dict[str, SoftFileLease] = {}
 
     def run(self) -> dict[str, Failure]:
-        """Return the runs that failed, when every other run is finished.
+        """Train all runs; return the failures once every other run is completed.
 
         Raises Stopped when a signal asks for the stop, after all worker processes have ended.
         """

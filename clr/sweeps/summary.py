@@ -58,9 +58,9 @@ def _plan_lines(
     yield line
     known = [seconds for seconds in estimates if seconds is not None]
     if known:
-        yield f"about {duration(sum(known))} of training left, estimated from finished runs"
+        yield f"about {duration(sum(known))} of training left, estimated from completed runs"
     if len(known) < len(estimates):
-        yield f"{len(estimates) - len(known)} runs without an estimate: no comparable run finished"
+        yield f"{len(estimates) - len(known)} runs without an estimate: no comparable completed run"
     unprepared = dict.fromkeys(run.cfg.dataset.name for run in planned.values() if run.info is None)
     for name in unprepared:
         yield (
@@ -80,7 +80,7 @@ def result_table(
         row = [name, *([_figures(run)] if has_figures else [])]
         result = store.completed(name, run.cfg)
         if result is None:
-            table.add_row(*row, "failed" if name in failures else "not finished")
+            table.add_row(*row, "failed" if name in failures else "not completed")
             continue
         summary = result["summary"]
         table.add_row(
@@ -105,7 +105,7 @@ def failure_report(
         except OSError:
             log = []
         yield from (f"    | {line}" for line in log[-LOG_LINES:])
-        yield f"    run it alone: {command(asdict(planned[name].cfg), here=True)}"
+        yield f"    run it alone: {command(asdict(planned[name].cfg), local=True)}"
 
 
 def number(value: float | None, spec: str) -> str:

@@ -1,4 +1,4 @@
-"""Checkpoints of an unfinished run: atomic writes, checked reads, the newest few kept."""
+"""Checkpoints of a run that is not completed: atomic writes, checked reads, the newest few kept."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Checkpoints:
     def save(self, step: int, content: dict[str, Any]) -> None:
         """Write tensors and plain values as they are after `step`; delete the oldest checkpoints.
 
-        The first one is read back before it is written, so that a run does not find out at its
-        resumption that its checkpoints cannot be read.
+        The first one is read back before it is written: a state that cannot be restored ends the
+        run now instead of at its resumption.
 
         Raises:
             UserError: if `content` holds values that `torch.load(weights_only=True)` refuses.
@@ -123,7 +123,7 @@ def _verify_readable(packed: io.BytesIO) -> None:
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:
-    """Summarise the page of text that `torch.load(weights_only=True)` raises."""
+    """Summarize the page of text that `torch.load(weights_only=True)` raises."""
     unsupported = re.search(r"unsupported (?:global: )?GLOBAL (\S+)", str(error), re.I)
     return f"it contains a {unsupported[1]}" if unsupported else first_line(error)
 

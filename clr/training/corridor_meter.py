@@ -1,4 +1,4 @@
-"""The corridor meter: measures, at every K-th step, how far the loss surface is from a corridor.
+"""The corridor meter: measurement, at every K-th step, of the distance from a corridor.
 
 The function measured is the training loss of that step: the mean cross-entropy E of its batch, with
 batch norm by the batch's own statistics, at the parameters θ from before the step, and with the

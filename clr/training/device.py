@@ -71,6 +71,6 @@ def set_precision(precision: str, device: torch.device) -> None:
 
 
 def check_norm(norm: str, device: torch.device) -> None:
-    """Raise a UserError if the device does not support the kind of normalisation layer."""
+    """Raise a UserError if the device does not support the kind of normalization layer."""
     if norm == "sync" and device.type != "cuda":
         raise UserError("model.norm=sync needs GPUs; use batch or group on this device")

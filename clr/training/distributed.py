@@ -62,7 +62,7 @@ class Ranks:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is rank 0, which composes the config, prints and writes."""
+        """True on rank 0, which composes the config, prints and writes."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
@@ -93,8 +93,8 @@ class Ranks:
     def any_rank(self, *flags: bool) -> tuple[bool, ...]:
         """Return for each flag whether it is set on any rank, so that all ranks branch alike.
 
-        The flags travel over the hosts' network, so the host does not wait for its device. If
-        another rank has died, this raises at once.
+        The flags are sent between the hosts, so the host does not wait for its device. If another
+        rank has died, this raises at once.
         """
         if self.world_size == 1:
             return flags
@@ -157,7 +157,7 @@ class Ranks:
     def receive(self) -> Iterator[str]:
         """Yield what rank 0 sends until it sends an empty text.
 
-        Waits for days if need be, because rank 0 may be converting ImageNet.
+        Waits for up to 30 days, because rank 0 may be converting ImageNet.
         """
         assert self._store is not None
         for number in count():
@@ -172,7 +172,7 @@ class Ranks:
 
     @contextmanager
     def propagate_errors(self) -> Iterator[None]:
-        """If any rank raises, all exit within seconds with that error, even from a collective."""
+        """End all ranks within seconds if one raises, even when blocked in a collective."""
         try:
             yield
         except Stopped:

@@ -1,4 +1,4 @@
-"""Evaluation of a model on the test split, shared by the ranks."""
+"""Evaluation of a model on the test split, divided among the ranks."""
 
 from __future__ import annotations
 

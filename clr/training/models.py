@@ -1,4 +1,4 @@
-"""The paper's networks: torchvision's ResNets, with a choice of stem, initialisation and norm."""
+"""The paper's networks: torchvision's ResNets, with a choice of stem, initialization and norm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clr.config import ModelConfig
 
 
 def build_model(model: ModelConfig, num_classes: int, seed: int) -> nn.Module:
-    """Build a ResNet-18 or ResNet-50, initialised from `seed` without use of the global generators.
+    """Build a ResNet-18 or ResNet-50, initialized from `seed` without use of the global generators.
 
     stem:
         imagenet: torchvision's own (7×7, stride 2, max-pooling; 32×32 pixels reach the last stage
@@ -38,7 +38,7 @@ def build_model(model: ModelConfig, num_classes: int, seed: int) -> nn.Module:
                 nn.init.zeros_(parameter)
         if model.stem == "cifar":
             net.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
-            # torchvision initialises all its convolutions like this.
+            # torchvision initializes all its convolutions like this.
             nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
             net.maxpool = nn.Identity()
     return nn.SyncBatchNorm.convert_sync_batchnorm(net) if model.norm == "sync" else net

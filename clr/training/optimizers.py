@@ -1,4 +1,4 @@
-"""Any PyTorch optimizer in the trainer: built and checked from its config, stepped in one way."""
+"""Interface of the trainer to any PyTorch optimizer: build it, check it, take a step."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Opt
         # The constructors of PyTorch refuse arguments with errors of many types.
         if not (target.startswith("torch.optim.") or isinstance(error, _REFUSALS)):
             raise
-        given = ", ".join(f"{k}={v}" for k, v in arguments.items() if k != "_target_")
+        description = ", ".join(f"{k}={v}" for k, v in arguments.items() if k != "_target_")
         raise UserError(
-            f"{label} cannot be built with {given or 'no arguments'}: {first_line(error)}"
+            f"{label} cannot be built with {description or 'no arguments'}: {first_line(error)}"
         ) from None
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UserError(f"{label} is not a torch.optim.Optimizer; {_EXAMPLE_CONFIG}")

@@ -1,4 +1,4 @@
-"""Position of a run: how many epochs, steps and images are done."""
+"""Position of a run: the numbers of completed epochs, steps and images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 class Position:
     """Progress of a run after a step."""
 
-    epoch: int = 0  # finished epochs
+    epoch: int = 0  # completed epochs
     batch: int = 0  # steps done in the current epoch
     step: int = 0  # steps done in all
     samples: int = 0  # images seen in all

@@ -1,4 +1,4 @@
-"""Records of a run on the local disk: a row per step, per epoch, and per measured step."""
+"""Records of a run on the local disk: one row per step, per epoch and per measured step."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Recorder:
 
     @property
     def is_due(self) -> bool:
-        """Whether a block is full and should be fetched."""
+        """True if a block is full or old enough to be fetched."""
         full = len(self._pending) >= self.BLOCK_ROWS
         return full or perf_counter() - self._last_fetch > self.BLOCK_SECONDS
 
@@ -113,8 +113,8 @@ class Recorder:
     def fetch(self) -> Block:
         """Move the pending steps into the records. The host waits for the device.
 
-        All ranks call this after the same step. If a step diverged, it is the last one recorded,
-        whatever followed it.
+        All ranks call this after the same step. If a step diverged, it is the last one recorded:
+        later steps of the block are dropped.
         """
         rows: list[tuple[Literal["train", "corridor_meter"], Row]] = []
         diverged = False

@@ -30,14 +30,14 @@ def explain_resource_errors(folder: Path, micro_batch_size: int) -> Iterator[Non
 
     Args:
         folder: where the run writes.
-        micro_batch_size: images that one rank holds at once.
+        micro_batch_size: images on one device at once.
     """
     try:
         yield
     except Exception as error:
         if _is_disk_full(error):
             raise UserError(
-                f"the disk of {folder} is full; what was recorded is safe: "
+                f"the disk of {folder} is full; nothing recorded is lost: "
                 "free some space and run the same command again"
             ) from error
         if _is_out_of_memory(error):

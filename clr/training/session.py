@@ -1,4 +1,4 @@
-"""A session of a run, from its start or resumption to its end: records, checkpoints and mirrors."""
+"""One session of a run, from its start or resumption to its end."""
 
 from __future__ import annotations
 
@@ -44,13 +44,11 @@ class RunClaim:
 
 @dataclass(frozen=True)
 class Session:
-    """What the training loop uses in addition to its `Setup`."""
+    """Objects that the training loop uses in addition to its `Setup`."""
 
     claim: RunClaim
     start: Position
-    network: (
-        nn.Module
-    )  # the model, wrapped for several ranks and compiled if the config asks for it
+    network: nn.Module  # the model, wrapped for several ranks; compiled if the config says so
     state: RunState
     recorder: Recorder
     meter: CorridorMeter

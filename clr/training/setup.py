@@ -1,4 +1,4 @@
-"""What a run trains with: device, data, model and optimizer, built from its config."""
+"""Setup of a run: device, data, model and optimizer, built from its config."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class StopSignal:
-    """While active, record SIGTERM, SIGUSR1 and SIGUSR2 in `received` instead of dying from them.
+    """Context in which SIGTERM, SIGUSR1 and SIGUSR2 are recorded in `received` and end nothing.
 
     SLURM sends TERM before it kills, and the signal that `--signal` names. submitit sends USR2,
     because NCCL uses USR1.

@@ -25,8 +25,9 @@ from clr.config import TrainConfig
 from clr.data import DatasetInfo
 from clr.data.loaders import Batch
 from clr.errors import Stopped
+from clr.runs.identity import run_id
 from clr.runs.status import RunStatus
-from clr.runs.store import Store, run_id
+from clr.runs.store import Store
 from clr.training.distributed import Ranks
 from clr.training.evaluation import evaluate
 from clr.training.optimizers import check_optimizer, set_optimizer_mode, take_step
@@ -47,8 +48,8 @@ def train(
 
     Args:
         ranks: None is this process alone.
-        patience: seconds to wait for another process that trains the run; None waits as long as
-            that process may be dead (`Store.claim`).
+        patience: seconds to wait for another process that trains the run; None waits until it is
+            known whether that process is alive, at most 30 s (`Store.claim`).
 
     Returns:
         The content of the run's run.json.
@@ -178,7 +179,7 @@ class Trainer:
         return loss
 
     def between_steps(self) -> None:
-        """Flush the records, write a checkpoint or stop, when it is time to on any rank."""
+        """Flush the records, write a checkpoint or stop, if that is due on any rank."""
         stop = self.session.claim.stop
         age = perf_counter() - self.last_checkpoint
         stopping, saving, flushing = self.ranks.any_rank(

@@ -21,7 +21,7 @@ from clr.errors import first_line
 from clr.runs.identity import wandb_id
 
 INIT_SECONDS = 20  # for a server to answer before the run is kept offline
-FINISH_SECONDS = 60  # for the last uploads, when the run's own records are safe
+FINISH_SECONDS = 60  # for the last uploads; the run's own records are complete by then
 
 
 class Tracker:
@@ -32,10 +32,10 @@ class Tracker:
         name: of the run in the store and in W&B.
         config: shown with the run.
         folder: the run's folder, which gets W&B's files.
-        enabled: false on all ranks but the first.
+        enabled: True on rank 0 only.
     """
 
-    # Found out once for all the runs of a process, because each attempt takes half a minute.
+    # Shared by all runs of a process, because each attempt to reach the server takes half a minute.
     _unreachable = False
 
     def __init__(

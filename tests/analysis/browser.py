@@ -153,7 +153,7 @@ class Browser:
         )
 
     def visible(self, panel, curve):
-        """Whether each part of a curve is visible."""
+        """Return whether each part of a curve is visible."""
         own = "const own = view.model.renderers.filter((r) => r.name === arguments[1]);"
         return self.js(f"{PLOT}{own}return own.map((r) => r.visible);", panel, curve)
 
@@ -176,7 +176,7 @@ class Browser:
         return Image.open(io.BytesIO(self.show(panel).screenshot_as_png)).convert("L")
 
     def pictures(self, within):
-        """Whether each static picture of these figures is visible."""
+        """Return whether each static picture of these figures is visible."""
         static = "const all = [...document.querySelectorAll(arguments[0] + ' .static')];"
         return self.js(f"{static}return all.map((e) => e.getClientRects().length > 0)", within)
 

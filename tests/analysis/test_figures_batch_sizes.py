@@ -104,7 +104,7 @@ def test_figure_3_refuses_fixed_rates(tmp_path):
 @pytest.mark.parametrize("figure", [2, 3, 5, 6, 7, 8])
 def test_a_panel_refuses_runs_of_two_data_sets_or_models(tmp_path, figure, column, value):
     edit_runs(write(tmp_path, rates=(None,)), lambda runs: runs["seed"] == 1, **{column: value})
-    with pytest.raises(UserError, match=f"one data set, model and batch size.*{value}"):
+    with pytest.raises(UserError, match=f"one dataset, model and batch size.*{value}"):
         drawing(tmp_path, figure)
 
 

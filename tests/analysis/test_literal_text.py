@@ -98,7 +98,7 @@ def test_tooltips_show_a_name_literally(named):
 
 
 def _hover_tools(item):
-    """All hover tools in Bokeh's JSON."""
+    """The hover tools in Bokeh's JSON."""
     if isinstance(item, dict):
         if item.get("name") == "HoverTool":
             yield item

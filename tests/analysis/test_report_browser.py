@@ -121,7 +121,8 @@ def test_a_logarithmic_axis_has_round_ticks_over_its_whole_length(
 def test_plots_replace_the_pictures_and_show_numbers_at_the_pointer(browser, report):
     browser.open(report)
     replaced = browser.pictures("figure:has(.panels)")
-    assert len(replaced) >= 3 and not any(replaced)
+    assert len(replaced) >= 3
+    assert not any(replaced)
     assert all(browser.pictures("figure:not(:has(.panels))"))
     assert browser.tooltips() == []
     browser.point_at("figure2-1", 0.5, 0.9)  # far below the curves
@@ -154,7 +155,8 @@ def test_dragging_zooms_and_a_click_on_a_name_hides_its_curve(browser, report):
 def test_a_click_on_a_heading_sorts_the_sweep_by_its_numbers(browser, report):
     browser.open(report)
     before = [float(mean) for mean in column(browser, "#sweep table", "final training loss")]
-    assert before != sorted(before) and len(before) == 10
+    assert len(before) == 10
+    assert before != sorted(before)
     for expected in (sorted(before), sorted(before, reverse=True)):
         browser.click("#sweep th:nth-child(7)")
         browser.wait(
@@ -177,8 +179,9 @@ def test_a_phone_shows_the_whole_width_and_every_text_has_contrast(browser, repo
 
 def test_the_colors_of_a_panel_follow_the_color_scheme(browser, report):
     browser.open(report, dark=True)
-    grey = np.asarray(browser.picture("figure2-1"))
-    assert np.median(grey) < 40 and (grey > 200).sum() > 100
+    gray = np.asarray(browser.picture("figure2-1"))
+    assert np.median(gray) < 40, "the background is not dark"
+    assert (gray > 200).sum() > 100, "no light text"
     other = browser.color("figure2-1", "SGD 0.01")
     browser.scheme("light")
     browser.wait(lambda: browser.color("figure2-1", "SGD 0.01") != other)
@@ -190,7 +193,9 @@ def test_the_colors_of_a_panel_follow_the_color_scheme(browser, report):
 
 def test_without_javascript_the_pictures_show(browser, report):
     browser.open(report, scripts=False)
-    assert len(browser.pictures("figure")) >= 3 and all(browser.pictures("figure"))
+    visible = browser.pictures("figure")
+    assert len(visible) >= 3
+    assert all(visible)
     assert min(browser.js("return [...document.images].map((e) => e.naturalWidth)")) >= 1000
     assert min(browser.js("return [...document.images].map((e) => e.alt.length)")) > 20
     assert len(column(browser, "#sweep table", "rate")) == 10
@@ -206,4 +211,5 @@ def test_in_print_it_shows_the_pictures(browser, report):
     assert not any(browser.js(panels))
     browser.cdp("Emulation.setEmulatedMedia", media="")
     pdf = base64.b64decode(browser.cdp("Page.printToPDF")["data"])
-    assert pdf.startswith(b"%PDF") and pdf.count(b"/Subtype /Image") >= 3
+    assert pdf.startswith(b"%PDF")
+    assert pdf.count(b"/Subtype /Image") >= 3

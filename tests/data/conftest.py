@@ -13,7 +13,7 @@ from clr.data import DatasetInfo, prepare
 def data_folder(tmp_path: Path) -> Path:
     """An image folder of 3 classes with 8 training and 3 test images each, all of different sizes.
 
-    All are PNG in RGB, except ants 0 (grey) and 1 (RGBA) for training and bee 2 (JPEG) of each
+    All are PNG in RGB, except ants 0 (gray) and 1 (RGBA) for training and bee 2 (JPEG) of each
     split.
     """
     rng = np.random.default_rng(0)
@@ -48,7 +48,7 @@ def info(config: DatasetConfig, tmp_path: Path) -> DatasetInfo:
 def imagenet_folder(tmp_path: Path) -> Path:
     """ImageNet's layout: 3 classes with 10 training and 4 test photos each, of different sizes.
 
-    In n01 for training are a grey, a CMYK, an RGBA and a very wide image. In n02 for training are a
+    In n01 for training are a gray, a CMYK, an RGBA and a very wide image. In n02 for training are a
     truncated JPEG, an empty file and a text; n02's first test image is a text as well.
     """
     rng = np.random.default_rng(0)

@@ -35,7 +35,7 @@ def photo(rng: np.random.Generator, width: int, height: int) -> Image.Image:
 
 
 def same(batches: Iterable[Batch], others: Iterable[Batch]) -> bool:
-    """Whether two sequences of batches are equal."""
+    """Return whether two sequences of batches are equal."""
     batches, others = list(batches), list(others)
     if len(batches) != len(others):
         return False

@@ -25,7 +25,7 @@ from clr.errors import UserError
 
 
 def pixels_of(info, split: str) -> np.ndarray:
-    """All images of a split."""
+    """The images of a split."""
     batches = open_loader(info, split, 3, "torch", 0).epoch()
     return np.concatenate([batch.images.numpy() for batch in batches])
 
@@ -78,7 +78,7 @@ def test_fingerprint_is_of_pixels_and_labels(config, tmp_path):
         for i in range(n):
             sha.update(images[i].tobytes())
         sha.update(images.labels.astype("<i8").tobytes())
-    # It is part of the ids of finished runs, so another way of converting must not change it.
+    # It is part of the ids of completed runs, so another way of converting must not change it.
     assert prepare(config, str(tmp_path / "data"), "torch").fingerprint == sha.hexdigest()
 
 

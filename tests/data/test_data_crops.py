@@ -70,7 +70,7 @@ def test_boxes_depend_on_seed_epoch_and_id_alone():
         assert differs.mean() > 0.99
 
 
-def test_boxes_are_the_same_as_in_finished_runs():
+def test_boxes_are_the_same_as_in_completed_runs():
     boxes = random_boxes(0, 0, np.array([0, 2**40]), np.array([160, 160]), np.array([213, 213]))
     assert boxes.tolist() == [[3, 2, 113, 133], [19, 50, 141, 141]]
 

@@ -38,7 +38,7 @@ def info(config, tmp_path):
 
 
 def images(info, loader, split="train", *, batch_size=9, workers=1, epoch=(0, 0, 0)):
-    """All images of an epoch, given as (seed, epoch, start), and their ids."""
+    """The images of an epoch, given as (seed, epoch, start), and their ids."""
     batches = list(open_loader(info, split, batch_size, loader, workers).epoch(*epoch))
     return torch.cat([b.images for b in batches]), torch.cat([b.ids for b in batches])
 

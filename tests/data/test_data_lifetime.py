@@ -78,7 +78,7 @@ def running() -> int:
 
 
 def settles_at(expected: int) -> bool:
-    """Whether the threads and processes end until `expected` are left; some of torch end late."""
+    """Return whether threads and processes end until `expected` are left, some of them late."""
     deadline = time.monotonic() + 10
     while running() > expected and time.monotonic() < deadline:
         time.sleep(0.01)

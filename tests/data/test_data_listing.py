@@ -202,7 +202,7 @@ def test_unicode_names_are_kept(tmp_path):
     assert find_prepared(folder_config(root), str(tmp_path / "data"), "torch") == info
 
 
-def test_classes_that_differ_in_unicode_normalisation_are_shown_escaped(tmp_path):
+def test_classes_that_differ_in_unicode_normalization_are_shown_escaped(tmp_path):
     nfc, nfd = (unicodedata.normalize(form, "Käfer") for form in ("NFC", "NFD"))
     files = [f"{s}/{c}/0.png" for s, c in (("train", nfc), ("test", nfd))]
     root = make_folder(tmp_path / "f", [*files, "train/x/0.png", "test/x/0.png"])

@@ -13,11 +13,11 @@ from clr.data.images import Images
 from clr.data.pixels import Unreadable, to_rgb
 
 U16 = np.array([[0, 128, 257, 32768, 65535]], np.uint16)
-U16_GREY = [0, 0, 1, 128, 255]  # rounded value · 255 / 65535
+U16_GRAY = [0, 0, 1, 128, 255]  # rounded value · 255 / 65535
 FLOAT = np.array([[0, 0.25, 0.5, 1]], np.float32)
-FLOAT_GREY = [0, 64, 128, 255]
+FLOAT_GRAY = [0, 64, 128, 255]
 UNSIGNED, SIGNED = 1, 2  # values of TIFF's tag SampleFormat
-COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 51], [255, 255, 255]]], np.uint8)
+COLORS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 51], [255, 255, 255]]], np.uint8)
 
 
 def reopened(image: Image.Image, kind: str, **options) -> Image.Image:
@@ -35,7 +35,7 @@ def converted(image: Image.Image) -> list:
 
 
 def tiff(data: bytes, bits: int, sample_format: int) -> io.BytesIO:
-    """A greyscale TIFF of 2×1 pixels, in formats that Pillow reads and does not write."""
+    """A grayscale TIFF of 2×1 pixels, in formats that Pillow reads and does not write."""
     tags = {256: 2, 257: 1, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: len(data)}
     tags[339] = sample_format
     directory = struct.pack("<H", len(tags))
@@ -45,47 +45,47 @@ def tiff(data: bytes, bits: int, sample_format: int) -> io.BytesIO:
     return io.BytesIO(header + data + directory + bytes(4))
 
 
-def grey(values: list[int]) -> list[list[int]]:
+def gray(values: list[int]) -> list[list[int]]:
     return [[value] * 3 for value in values]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "PPM", "TIFF", "JPEG2000"])
-def test_16_bit_greyscale_is_scaled_from_its_full_range(kind):
+def test_16_bit_grayscale_is_scaled_from_its_full_range(kind):
     image = Image.fromarray(np.repeat(U16, 8, axis=0))  # JPEG 2000 needs several rows
     options = {"irreversible": False} if kind == "JPEG2000" else {}
     stored = reopened(image, kind, **options)
     assert stored.mode == ("I" if kind == "PPM" else "I;16")
-    assert converted(stored) == grey(U16_GREY)
+    assert converted(stored) == gray(U16_GRAY)
 
 
 def test_big_endian_16_bit_tiff_is_scaled():
     stored = reopened(Image.fromarray(U16.astype(">u2")), "TIFF")
     assert stored.mode == "I;16B"
-    assert converted(stored) == grey(U16_GREY)
+    assert converted(stored) == gray(U16_GRAY)
 
 
 def test_16_bit_tiff_whose_zero_is_white_is_inverted():
     stored = reopened(Image.fromarray(U16), "TIFF", tiffinfo={262: 0})
     assert stored.tag_v2[262] == 0
-    assert converted(stored) == grey([255 - value for value in U16_GREY])
+    assert converted(stored) == gray([255 - value for value in U16_GRAY])
 
 
 def test_12_bit_tiff_is_scaled_from_12_bits():
     stored = Image.open(tiff(b"\x00\x0f\xff", bits=12, sample_format=UNSIGNED))
     assert stored.mode == "I;16"
     assert np.asarray(stored)[0].tolist() == [0, 4095]
-    assert converted(stored) == grey([0, 255])
+    assert converted(stored) == gray([0, 255])
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "PPM"])
-def test_float_greyscale_is_scaled_from_0_to_1(kind):
+def test_float_grayscale_is_scaled_from_0_to_1(kind):
     stored = reopened(Image.fromarray(FLOAT), kind)
     assert stored.mode == "F"
-    assert converted(stored) == grey(FLOAT_GREY)
+    assert converted(stored) == gray(FLOAT_GRAY)
 
 
 @pytest.mark.parametrize("values", [[0, 1.001], [-0.001, 1], [0, 255], [0, np.nan], [0, np.inf]])
-def test_float_greyscale_outside_of_0_to_1_is_refused(values):
+def test_float_grayscale_outside_of_0_to_1_is_refused(values):
     stored = reopened(Image.fromarray(np.array([values], np.float32)), "TIFF")
     with pytest.raises(Unreadable, match=r"the value of white is unknown; scale them to \[0, 1\]"):
         to_rgb(stored)
@@ -103,56 +103,56 @@ def test_32_bit_and_signed_integers_are_refused(bits, sample_format):
     ("bits", "stored_values", "values"),
     [(1, [0, 1], [0, 255]), (2, [0, 1, 3], [0, 85, 255]), (4, [0, 7, 15], [0, 119, 255])],
 )
-def test_greyscale_of_less_than_8_bits_is_scaled(bits, stored_values, values):
+def test_grayscale_of_less_than_8_bits_is_scaled(bits, stored_values, values):
     text = f"P2 {len(values)} 1 {(1 << bits) - 1} {' '.join(map(str, stored_values))}"
-    assert converted(Image.open(io.BytesIO(text.encode()))) == grey(values)
+    assert converted(Image.open(io.BytesIO(text.encode()))) == gray(values)
 
 
 def test_bilevel_is_black_and_white():
     bilevel = Image.fromarray(np.array([[False, True]]))
     assert reopened(bilevel, "PNG").mode == "1"
-    assert converted(reopened(bilevel, "PNG")) == grey([0, 255])
-    assert converted(reopened(bilevel, "TIFF")) == grey([0, 255])
+    assert converted(reopened(bilevel, "PNG")) == gray([0, 255])
+    assert converted(reopened(bilevel, "TIFF")) == gray([0, 255])
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("CMYK", "TIFF"), ("P", "PNG"), ("PA", "TIFF")])
-def test_colours_of_other_modes_are_kept_exactly(mode, kind):
-    image = Image.fromarray(COLOURS)
+def test_colors_of_other_modes_are_kept_exactly(mode, kind):
+    image = Image.fromarray(COLORS)
     image = (image.convert("RGBA") if mode == "PA" else image).convert(mode)
     stored = reopened(image, kind)
     assert stored.mode == mode
-    assert converted(stored) == COLOURS[0].tolist()
+    assert converted(stored) == COLORS[0].tolist()
 
 
 @pytest.mark.parametrize(("mode", "tolerance"), [("YCbCr", 3), ("LAB", 16)])
-def test_colours_of_lossy_modes_are_kept_approximately(mode, tolerance):
-    stored = reopened(Image.fromarray(COLOURS).convert(mode), "TIFF")
+def test_colors_of_lossy_modes_are_kept_approximately(mode, tolerance):
+    stored = reopened(Image.fromarray(COLORS).convert(mode), "TIFF")
     assert stored.mode == mode
-    assert abs(np.array(converted(stored)) - COLOURS[0]).max() <= tolerance
+    assert abs(np.array(converted(stored)) - COLORS[0]).max() <= tolerance
 
 
-def test_cmyk_jpeg_keeps_its_colours():
-    image = Image.fromarray(np.repeat(np.repeat(COLOURS, 16, axis=0), 16, axis=1))
+def test_cmyk_jpeg_keeps_its_colors():
+    image = Image.fromarray(np.repeat(np.repeat(COLORS, 16, axis=0), 16, axis=1))
     stored = reopened(image.convert("CMYK"), "JPEG", quality=95)
     assert stored.mode == "CMYK"
-    assert abs(np.array(converted(stored))[8::16] - COLOURS[0]).max() <= 3
+    assert abs(np.array(converted(stored))[8::16] - COLORS[0]).max() <= 3
 
 
 def test_alpha_is_dropped():
-    rgba = np.concatenate([COLOURS, np.array([[[0], [1], [128], [255]]], np.uint8)], axis=2)
-    assert converted(reopened(Image.fromarray(rgba), "PNG")) == COLOURS[0].tolist()
+    rgba = np.concatenate([COLORS, np.array([[[0], [1], [128], [255]]], np.uint8)], axis=2)
+    assert converted(reopened(Image.fromarray(rgba), "PNG")) == COLORS[0].tolist()
     la = np.array([[[10, 0], [200, 255]]], np.uint8)
-    assert converted(reopened(Image.fromarray(la), "PNG")) == grey([10, 200])
+    assert converted(reopened(Image.fromarray(la), "PNG")) == gray([10, 200])
 
 
-def test_transparent_colours_keep_their_colour():
-    palette = Image.fromarray(COLOURS).convert("P")
+def test_transparent_colors_keep_their_color():
+    palette = Image.fromarray(COLORS).convert("P")
     stored = reopened(palette, "PNG", transparency=palette.getpixel((0, 0)))
     assert "transparency" in stored.info
-    assert converted(stored) == COLOURS[0].tolist()
+    assert converted(stored) == COLORS[0].tolist()
 
 
-def test_16_bit_colour_is_reduced_to_8_bits(tmp_path):
+def test_16_bit_color_is_reduced_to_8_bits(tmp_path):
     # Pillow cannot write it; a PPM with a maximum of 65535 has two bytes per channel.
     content = b"P6 2 1 65535\n" + np.array([0, 32768, 65535, 257, 1, 65535], ">u2").tobytes()
     assert converted(Image.open(io.BytesIO(content))) == [[0, 128, 255], [1, 0, 255]]

@@ -25,10 +25,10 @@ def test_folder_has_sorted_classes_and_rgb_images_of_one_size(data_folder):
     assert {train[i].shape for i in range(len(train))} == {(12, 12, 3)}
 
 
-def test_grey_image_has_three_equal_channels(data_folder):
-    grey = open_source(folder_config(data_folder)).split("train")[0]
-    assert (grey[..., 0] == grey[..., 1]).all()
-    assert (grey[..., 0] == grey[..., 2]).all()
+def test_gray_image_has_three_equal_channels(data_folder):
+    gray = open_source(folder_config(data_folder)).split("train")[0]
+    assert (gray[..., 0] == gray[..., 1]).all()
+    assert (gray[..., 0] == gray[..., 2]).all()
 
 
 def test_alpha_is_dropped_before_resizing(data_folder):

@@ -1,4 +1,4 @@
-"""Augmentation and normalisation: correctness, purity and statistics of the draws."""
+"""Augmentation and normalization: correctness, purity and statistics of the draws."""
 
 import itertools
 from dataclasses import replace
@@ -28,18 +28,19 @@ IMAGES = torch.from_numpy(np.random.default_rng(0).integers(1, 256, (64, 8, 8, 3
 IDS = torch.arange(64) * 3 + 1
 
 
-def normalised(images: torch.Tensor) -> torch.Tensor:
+def normalized(images: torch.Tensor) -> torch.Tensor:
     x = images.permute(0, 3, 1, 2).double() / 255
     return (x - torch.tensor(INFO.mean).view(1, 3, 1, 1)) / torch.tensor(INFO.std).view(1, 3, 1, 1)
 
 
-def test_without_augmentation_images_are_only_normalised():
+def test_without_augmentation_images_are_only_normalized():
     transform, original = Transform(INFO, 0, False), IMAGES.clone()
     out = transform.train(IMAGES, IDS, 0, 0)
-    assert out.dtype == torch.float32 and out.shape == (64, 3, 8, 8)
+    assert out.dtype == torch.float32
+    assert out.shape == (64, 3, 8, 8)
     assert torch.equal(out, transform.test(IMAGES))
     assert torch.equal(IMAGES, original)
-    assert torch.allclose(out.double(), normalised(IMAGES), atol=1e-6)
+    assert torch.allclose(out.double(), normalized(IMAGES), atol=1e-6)
     assert torch.equal(Transform(INFO, 4, True).test(IMAGES), out)
 
 
@@ -53,7 +54,7 @@ def test_training_images_are_padded_cropped_and_mirrored(padding, flip):
         crop = padded[dy : dy + 8, dx : dx + 8]
         crop = crop[:, ::-1].copy() if mirrored else crop
         assert torch.allclose(
-            out[i].double(), normalised(torch.from_numpy(crop)[None])[0], atol=1e-6
+            out[i].double(), normalized(torch.from_numpy(crop)[None])[0], atol=1e-6
         )
 
 
@@ -99,8 +100,8 @@ def test_draws_are_uniform_and_independent():
     for other in (transform.draws(*arguments) for arguments in others):
         for mine, theirs, values in zip((dy, dx, mirrored), other, (9, 9, 2), strict=True):
             assert abs(chi_square(np.bincount(mine * values + theirs, minlength=values**2))) < 4
-    neighbours = np.bincount(dy[:-1] * 9 + dy[1:], minlength=81)
-    assert abs(chi_square(neighbours)) < 4
+    neighbors = np.bincount(dy[:-1] * 9 + dy[1:], minlength=81)
+    assert abs(chi_square(neighbors)) < 4
 
 
 def test_purposes_do_not_share_draws():
@@ -117,8 +118,8 @@ def test_permutations_are_uniform():
         assert abs(chi_square(np.bincount(place, minlength=10))) < 4
 
 
-def test_draws_are_the_same_as_in_finished_runs():
-    # If this fails, the batches of finished runs cannot be reproduced.
+def test_draws_are_the_same_as_in_completed_runs():
+    # If this fails, the batches of completed runs cannot be reproduced.
     assert permutation(0, 0, 8).tolist() == [3, 6, 0, 7, 4, 2, 5, 1]
     assert [hex(x) for x in draw(-1, 5, Purpose.AUGMENT, np.array([0, 2**40]))] == [
         "0xb4c9aabc2e5b377a",

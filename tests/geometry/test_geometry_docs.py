@@ -11,7 +11,8 @@ LINKS = re.findall(r"\[([^]]+)\]\(([^)]+)\)", PAGE.read_text())
 
 def test_every_link_resolves_and_every_named_test_exists():
     named = [name for name, _ in LINKS if name.startswith("test_")]
-    assert len(named) > 20 and len(named) == len(set(named))
+    assert len(named) > 20
+    assert len(named) == len(set(named)), "a test is named twice"
     for name, target in LINKS:
         file = PAGE.parent / target
         assert file.is_file(), target

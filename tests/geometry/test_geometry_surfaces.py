@@ -157,7 +157,7 @@ def test_the_two_sides_of_the_sine_are_equal(a, s, part):
 
 def test_beyond_its_reach_another_point_of_the_curve_is_nearer():
     surface = Ruled(1.0, Sine(1.0))
-    crest = tensor(math.pi / 2)  # the centre of curvature is 1 below it
+    crest = tensor(math.pi / 2)  # the center of curvature is 1 below it
     for u, nearer in ((0.95, False), (1.2, True)):
         theta, energy = surface.ruling(crest, tensor(u))
         assert (float(surface(theta[0])) < float(energy) - 1e-3) == nearer

@@ -108,7 +108,7 @@ def run_rank(rank, folder):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """What each of two ranks got from each setup."""
+    """Results of each setup on each of two ranks."""
     folder = tmp_path_factory.mktemp("ranks")
     mp.spawn(run_rank, (str(folder),), nprocs=2)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]

@@ -1,4 +1,4 @@
-"""What `from clr import CLR` needs, its example, and compilation around it."""
+"""Dependencies of `from clr import CLR`, its example, and compilation around it."""
 
 import doctest
 import json

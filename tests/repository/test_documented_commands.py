@@ -93,7 +93,7 @@ def check_pip(given):
 
 
 def help_of(script):
-    """What `script --help` prints."""
+    """The output of `script --help`."""
     spec = importlib.util.spec_from_file_location("script", ROOT / script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,8 +1,10 @@
 """Wording of code and documentation: words that were used instead of the terms of the field."""
 
+import ast
 import re
 
 from markdown_pages import ROOT, tracked
+from sources import PYTHON, name_of, tree
 
 # The pattern of each word, and what to write instead.
 TICS = {
@@ -24,8 +26,12 @@ TICS = {
     r"\b(made|make|makes|making) (it |them )?again\b": "rerun",
     r"\bno way out\b": "no internet access",
     r"\blest\b": "so that ... not",
+    r"colour|\bgrey|\bcentre\b|neighbour|favour|behaviour": "American spelling",
+    r"(normal|initial|regular|synchron|summar|serial|optim|recogn)is(e|es|ed|ing|ation)\b": "-ize",
+    r"\bdata sets?\b": "dataset",
 }
 SUFFIXES = ["py", "md", "yaml", "yml", "html", "js", "css", "sh", "toml", "cff", "txt"]
+RIDDLES = ("What", "Which", "How", "Where", "All", "Whether")
 THIS_FILE = "tests/repository/test_language.py"
 
 
@@ -58,3 +64,34 @@ def test_the_old_dialect_is_gone():
         if name != THIS_FILE and not name.startswith("results/"):
             found += findings(path, name)
     assert not found, f"{len(found)} places:\n" + "\n".join(found)
+
+
+def docstrings(path):
+    """Line number and docstring of a module, its classes and its functions."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    for node in ast.walk(tree(path)):
+        if isinstance(node, kinds) and (text := ast.get_docstring(node)):
+            yield node.body[0].lineno, text
+
+
+def test_docstrings_begin_with_a_noun_phrase_or_a_verb():
+    riddles = [
+        f"{name_of(path)}:{number}: {text.splitlines()[0]}"
+        for path in PYTHON
+        for number, text in docstrings(path)
+        if text.split()[0] in RIDDLES
+    ]
+    assert not riddles, "\n".join(riddles)
+
+
+def test_an_assertion_checks_one_condition():
+    joined = [
+        f"{name_of(path)}:{node.lineno}: {ast.unparse(node.test)}"
+        for path in PYTHON
+        if name_of(path).startswith("tests/")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Assert)
+        and isinstance(node.test, ast.BoolOp)
+        and isinstance(node.test.op, ast.And)
+    ]
+    assert not joined, "split these:\n" + "\n".join(joined)

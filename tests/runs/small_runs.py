@@ -2,7 +2,8 @@
 
 from clr.config import load
 from clr.data import prepare
-from clr.runs.store import Store, run_id
+from clr.runs.identity import run_id
+from clr.runs.store import Store
 from clr.training.trainer import train
 
 SMALL = [

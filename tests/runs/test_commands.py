@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clr.config import from_dict, load, name_problem
 from clr.runs.command import command
-from clr.runs.store import run_id
+from clr.runs.identity import run_id
 
 COMMITTED = [
     json.loads(line)
@@ -102,7 +102,7 @@ def test_every_name_is_repeated(name):
     config = config_of()
     config["dataset"] |= {"name": name, "title": f"{name}\\", "source": "folder", "path": "~/{a}"}
     config["optimizer"]["name"] = name
-    repeated = config_of(*parse(command(config, here=True)))
+    repeated = config_of(*parse(command(config, local=True)))
     assert repeated == asdict(from_dict(config))
 
 
@@ -116,4 +116,4 @@ def test_execution_settings_are_repeated_only_on_request():
         "compile=true",
     )
     assert command(config) == command(config_of())
-    assert config_of(*parse(command(config, here=True))) == config
+    assert config_of(*parse(command(config, local=True))) == config

@@ -50,7 +50,7 @@ def test_a_learning_rate_is_a_finite_number(rate):
         load(["optimizer=sgd", f"optimizer.lr={rate}"])
 
 
-def test_the_corridor_meter_and_synchronised_norms_exclude_each_other():
+def test_the_corridor_meter_and_synchronized_norms_exclude_each_other():
     with pytest.raises(UserError, match=r"second derivatives.*use batch or group"):
         load(["diagnostics=corridor_meter", "model.norm=sync"])
 

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Two stores: seeds 0 and 1 in `here`, 1 and 2 in `there`."""
+    """Two stores: seeds 0 and 1 in `target`, 1 and 2 in `source`."""
     folder = tmp_path_factory.mktemp("merge")
-    for store, seeds in (("here", (0, 1)), ("there", (1, 2))):
+    for store, seeds in (("target", (0, 1)), ("source", (1, 2))):
         for seed in seeds:
             train_small(folder, f"seed={seed}", store=store)
     return folder
@@ -28,9 +28,9 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def stores(trained, tmp_path):
-    for name in ("here", "there"):
+    for name in ("target", "source"):
         shutil.copytree(trained / name, tmp_path / name)
-    return Store(tmp_path / "here"), Store(tmp_path / "there")
+    return Store(tmp_path / "target"), Store(tmp_path / "source")
 
 
 def seeds(store):
@@ -42,41 +42,41 @@ def run_ids(store):
 
 
 def test_missing_runs_are_copied(stores):
-    here, there = stores
-    (copied,) = merge(there, here)
-    assert seeds(here) == [0, 1, 2]
-    assert seeds(there) == [1, 2]
+    target, source = stores
+    (copied,) = merge(source, target)
+    assert seeds(target) == [0, 1, 2]
+    assert seeds(source) == [1, 2]
     for name in ("steps.parquet", "epochs.parquet", "config.yaml", "run.json"):
-        original = (there.folder(copied) / name).read_bytes()
-        assert (here.folder(copied) / name).read_bytes() == original
-    assert merge(there, here) == []
+        original = (source.folder(copied) / name).read_bytes()
+        assert (target.folder(copied) / name).read_bytes() == original
+    assert merge(source, target) == []
 
 
 def test_conflicting_records_are_refused_and_nothing_is_copied(stores):
-    here, there = stores
-    (name,) = run_ids(here) & run_ids(there)
-    steps = pd.read_parquet(there.folder(name) / "steps.parquet")
+    target, source = stores
+    (name,) = run_ids(target) & run_ids(source)
+    steps = pd.read_parquet(source.folder(name) / "steps.parquet")
     steps.loc[1, "loss"] += 1e-12
-    steps.to_parquet(there.folder(name) / "steps.parquet")
+    steps.to_parquet(source.folder(name) / "steps.parquet")
     problem = rf"1 runs have other records .* {name} \(steps.parquet differs\)"
     with pytest.raises(UserError, match=problem):
-        merge(there, here)
-    assert seeds(here) == [0, 1]
+        merge(source, target)
+    assert seeds(target) == [0, 1]
 
 
 def test_a_damaged_record_is_replaced_by_the_other_stores(stores):
-    here, there = stores
-    (name,) = run_ids(here) & run_ids(there)
-    (here.folder(name) / "run.json").write_text("")
-    assert name in merge(there, here)
-    assert seeds(here) == [0, 1, 2]
+    target, source = stores
+    (name,) = run_ids(target) & run_ids(source)
+    (target.folder(name) / "run.json").write_text("")
+    assert name in merge(source, target)
+    assert seeds(target) == [0, 1, 2]
 
 
 def test_a_run_that_another_process_trains_is_not_overwritten(stores):
-    here, there = stores
-    (name,) = run_ids(there) - run_ids(here)
-    with here.claim(name), pytest.raises(Busy):
-        merge(there, here)
+    target, source = stores
+    (name,) = run_ids(source) - run_ids(target)
+    with target.claim(name), pytest.raises(Busy):
+        merge(source, target)
 
 
 def merge_runs(*arguments):
@@ -85,15 +85,15 @@ def merge_runs(*arguments):
 
 
 def test_the_command_reports_the_number_of_copied_runs(stores):
-    here, there = stores
-    done = merge_runs(there.root, "--into", here.root)
+    target, source = stores
+    done = merge_runs(source.root, "--into", target.root)
     assert done.returncode == 0, done.stderr
     assert "1 runs copied into" in done.stdout
 
 
 def test_a_folder_without_runs_is_one_line(stores):
-    here, _ = stores
-    done = merge_runs(here.root / "nothing", "--into", here.root)
+    target, _ = stores
+    done = merge_runs(target.root / "nothing", "--into", target.root)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "no finished runs" in line
+    assert "no completed runs" in line

@@ -69,12 +69,12 @@ def test_a_folder_outside_of_git_has_no_revision(tmp_path, capfd):
 
 
 def test_provenance_names_versions_and_hardware():
-    found = provenance()
+    stored = provenance()
     pins = dict(
         line.split("==")
         for line in (ROOT / "requirements.txt").read_text().splitlines()
         if "==" in line
     )
-    assert found["libraries"]["torch"].split("+")[0] == pins["torch"].split("+")[0]
-    assert found["hardware"] == hardware()
+    assert stored["libraries"]["torch"].split("+")[0] == pins["torch"].split("+")[0]
+    assert stored["hardware"] == hardware()
     assert "cores" in hardware()

@@ -136,7 +136,7 @@ def test_the_tables_name_no_local_folders(killed_and_resumed, results):
 def test_the_tables_restore_the_store(killed_and_resumed):
     folder, _ = killed_and_resumed
     output = call("sweep.py", *sweep_arguments(folder, "elsewhere"), "import_results=true")
-    assert f"{N_RUNS} runs, {N_RUNS} finished before" in output
+    assert f"{N_RUNS} runs, {N_RUNS} completed before" in output
     tables = sorted(folder.glob("runs/*/*.parquet"))
     assert len(tables) == 2 * N_RUNS + N_HEADLINE
     copies = sorted(folder.glob("elsewhere/*/*.parquet"))

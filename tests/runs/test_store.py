@@ -68,7 +68,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
-def test_a_damaged_record_is_reported_once_and_counts_as_unfinished(store, content, capfd):
+def test_a_damaged_record_is_reported_once_and_counts_as_not_completed(store, content, capfd):
     (store.root / "good").mkdir()
     store.finish("good", record("good"))
     path = store.folder("run") / "run.json"
@@ -78,7 +78,7 @@ def test_a_damaged_record_is_reported_once_and_counts_as_unfinished(store, conte
     assert [run["run_id"] for run in store.all_finished()] == ["good"]
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"warning: {path} is damaged (")
-    assert line.endswith("it counts as unfinished")
+    assert line.endswith("it counts as not completed")
 
 
 def test_bytes_that_are_not_text_are_damage(store):
@@ -101,16 +101,16 @@ def test_records_are_strict_json_and_are_read_back(store):
     text = (store.folder("run") / "run.json").read_text()
     strict = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     assert strict["summary"] == {"loss": None, "steps": 3}
-    found = store.finished("run")
-    assert math.isnan(found["summary"]["loss"])
-    assert found["config"] == original["config"]
+    decoded = store.finished("run")
+    assert math.isnan(decoded["summary"]["loss"])
+    assert decoded["config"] == original["config"]
 
 
 def test_records_with_pythons_nan_are_read():
-    found = decode_record(json.dumps(record(loss=math.nan, steps=3)))
-    assert math.isnan(found["summary"]["loss"])
-    assert found["config"]["optimizer"]["max_lr"] == math.inf
-    assert decode_record(encode_record(found))["config"] == found["config"]
+    decoded = decode_record(json.dumps(record(loss=math.nan, steps=3)))
+    assert math.isnan(decoded["summary"]["loss"])
+    assert decoded["config"]["optimizer"]["max_lr"] == math.inf
+    assert decode_record(encode_record(decoded))["config"] == decoded["config"]
 
 
 def test_a_diverged_run_has_strict_records(tmp_path):

@@ -38,18 +38,18 @@ def results(trained, tmp_path):
 
 def test_exported_tables_are_read_back(trained, results):
     _, measured, diverged = trained
-    found = read_results(results)
-    assert found.protocol == PROTOCOL
-    assert found.runs["run_id"].tolist() == [measured, diverged]
-    assert found.runs["dataset"].tolist() == ["null", "digits"]
-    assert found.runs["status"].tolist() == ["finished", "diverged"]
-    assert found.runs["learning_rate"].tolist()[1] == 1e30
-    assert math.isnan(found.runs["learning_rate"][0])
-    assert math.isnan(found.runs["final_train_loss"][1])
-    assert found.corridor_meter["run_id"].tolist() == [measured, measured]
-    pairs = found.figure_runs.groupby("figure")["run_id"].apply(list).to_dict()
+    loaded = read_results(results)
+    assert loaded.protocol == PROTOCOL
+    assert loaded.runs["run_id"].tolist() == [measured, diverged]
+    assert loaded.runs["dataset"].tolist() == ["null", "digits"]
+    assert loaded.runs["status"].tolist() == ["finished", "diverged"]
+    assert loaded.runs["learning_rate"].tolist()[1] == 1e30
+    assert math.isnan(loaded.runs["learning_rate"][0])
+    assert math.isnan(loaded.runs["final_train_loss"][1])
+    assert loaded.corridor_meter["run_id"].tolist() == [measured, measured]
+    pairs = loaded.figure_runs.groupby("figure")["run_id"].apply(list).to_dict()
     assert pairs == {"2": [measured, diverged, "missing"], "corridor_meter": [measured]}
-    assert [record["run_id"] for record in found.records] == [measured, diverged]
+    assert [record["run_id"] for record in loaded.records] == [measured, diverged]
 
 
 @pytest.mark.parametrize("protocol", ["quick", "cpu"])
@@ -68,21 +68,21 @@ def test_records_are_strict_json_without_local_folders(results, tmp_path):
 
 def test_tables_without_runs_have_columns(tmp_path):
     export(Store(tmp_path / "empty"), {"missing": {"2"}}, PROTOCOL, tmp_path / "small")
-    found = read_results(tmp_path / "small")
-    assert list(found.runs.columns) == RUN_COLUMNS
-    assert list(found.steps.columns) == ["run_id", *STEP_COLUMNS]
-    assert list(found.epochs.columns) == ["run_id", *EPOCH_COLUMNS]
-    assert list(found.corridor_meter.columns) == ["run_id", *METER_COLUMNS]
-    assert found.runs.empty
+    loaded = read_results(tmp_path / "small")
+    assert list(loaded.runs.columns) == RUN_COLUMNS
+    assert list(loaded.steps.columns) == ["run_id", *STEP_COLUMNS]
+    assert list(loaded.epochs.columns) == ["run_id", *EPOCH_COLUMNS]
+    assert list(loaded.corridor_meter.columns) == ["run_id", *METER_COLUMNS]
+    assert loaded.runs.empty
 
 
 def test_older_tables_are_completed(results):
     runs = pd.read_csv(results / "runs.csv", keep_default_na=False).drop(columns="max_lr")
     runs.to_csv(results / "runs.csv", index=False)
     (results / "corridor_meter.parquet").unlink()
-    found = read_results(results)
-    assert found.runs["max_lr"].isna().all()
-    assert found.corridor_meter.empty
+    loaded = read_results(results)
+    assert loaded.runs["max_lr"].isna().all()
+    assert loaded.corridor_meter.empty
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ def test_the_other_loader_gives_the_same_records(trained):
     assert code == 0, output
     for table in ("steps.parquet", "epochs.parquet"):
         expected = pd.read_parquet(trained / table).drop(columns="seconds")
-        found = pd.read_parquet(store / trained.name / table).drop(columns="seconds")
-        pd.testing.assert_frame_equal(found, expected)
+        records = pd.read_parquet(store / trained.name / table).drop(columns="seconds")
+        pd.testing.assert_frame_equal(records, expected)
 
 
 def test_a_diverging_rate_is_a_result(tmp_path):

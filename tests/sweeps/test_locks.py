@@ -11,7 +11,8 @@ from clr.config import load
 from clr.data import prepare
 from clr.errors import CONTINUE, Busy
 from clr.runs import store as store_module
-from clr.runs.store import Store, run_id
+from clr.runs.identity import run_id
+from clr.runs.store import Store
 from clr.training.trainer import train
 
 

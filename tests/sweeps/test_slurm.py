@@ -226,7 +226,7 @@ def test_a_sweep_on_slurm_survives_requeues_and_a_dead_node_and_equals_a_local_o
     third = start(cluster, command)
     output, _ = third.communicate(timeout=100)
     assert third.returncode == 0, output
-    assert "6 runs, 6 finished before" in output
+    assert "6 runs, 6 completed before" in output
 
 
 def test_the_launcher_trains_a_run_on_two_nodes(cluster, tmp_path, free_port):

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 def count_finished(folder):
-    """How many processes report in the run's log that they finished it."""
+    """Number of processes that report in the run's log that they completed it."""
     log = (folder / "log.txt").read_text()
     return len(re.findall(r"^finished: \d+ steps$", log, re.MULTILINE))
 
@@ -160,7 +160,7 @@ def test_a_multirun_of_the_command_line_shares_the_store_with_single_runs(folder
     arguments = [*folders.train_arguments(), "epochs=1"]
     status, output = run("train.py", "-m", "seed=0,1", *arguments)
     assert status == 0, output
-    assert "2 runs, 0 finished before" in output
+    assert "2 runs, 0 completed before" in output
     assert set(ROOT.iterdir()) == before
     store = Path(folders.store)
     others = [path.name for path in store.iterdir() if not path.name.startswith("digits")]

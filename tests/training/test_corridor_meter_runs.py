@@ -80,12 +80,12 @@ def test_the_division_of_a_batch_does_not_change_the_measures(tmp_path, free_por
             assert divided[column].tolist() == expected, (name, column)
 
 
-def killed(tmp, name, *args, at):
-    """Kill a run when it has a checkpoint of step `at` or later; it writes one at every step."""
+def killed(tmp, name, *args, step):
+    """Kill a run when it has a checkpoint of `step` or later; it writes one at every step."""
     places = [f"data_dir={tmp / 'data'}", f"store={tmp / name}", "checkpoint.seconds=0"]
     run = Train([*FOUR_STEPS, *args, *places], tmp / f"{name}-killed.log")
     while run.running() and not any(
-        int(p.stem[5:]) >= at for p in tmp.glob(f"{name}/*/checkpoints/step-*.pt")
+        int(p.stem[5:]) >= step for p in tmp.glob(f"{name}/*/checkpoints/step-*.pt")
     ):
         time.sleep(0.005)
     run.kill(signal.SIGKILL)
@@ -97,16 +97,16 @@ def test_a_killed_run_has_the_measures_of_an_undisturbed_one(tmp_path):
     whole = train_tables(tmp_path, "whole", *args)
     assert whole["corridor_meter"]["step"].tolist() == [1, 3, 5, 7]
     for step in (3, 6):
-        killed(tmp_path, "cut", *args, at=step)
+        killed(tmp_path, "cut", *args, step=step)
     # Started without the meter, a run must not resume with half of a table.
-    killed(tmp_path, "late", "epochs=4", at=3)
+    killed(tmp_path, "late", "epochs=4", step=3)
     for name in ("cut", "late"):
         resumed = train_tables(tmp_path, name, *args)
         for table in ("steps", "epochs", "corridor_meter"):
             pd.testing.assert_frame_equal(resumed[table], whole[table], check_exact=True)
 
 
-def test_a_finished_run_is_only_trained_again_for_measures_that_it_lacks(tmp_path):
+def test_a_completed_run_is_only_trained_again_for_measures_that_it_lacks(tmp_path):
     def stamp():
         (path,) = tmp_path.glob("runs/*/run.json")
         return path.stat().st_mtime_ns
@@ -123,7 +123,7 @@ def test_a_finished_run_is_only_trained_again_for_measures_that_it_lacks(tmp_pat
             pd.testing.assert_frame_equal(tables_now[table], without[table], check_exact=True)
     assert stamps[0] < stamps[1] < stamps[2], "a run with fewer measures was not trained again"
     assert stamps[2:] == [stamps[2]] * 4, "a run with all the measures was trained again"
-    killed(tmp_path, "runs", "diagnostics.every=1", at=2)
+    killed(tmp_path, "runs", "diagnostics.every=1", step=2)
     assert not list(tmp_path.glob("runs/*/run.json")), "its records are half overwritten"
 
 

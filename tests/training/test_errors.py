@@ -42,7 +42,7 @@ def test_exhausted_memory_names_the_setting_that_helps(tmp_path, error):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_named(tmp_path, number):
     with (
-        pytest.raises(UserError, match="is full; what was recorded is safe"),
+        pytest.raises(UserError, match="is full; nothing recorded is lost"),
         explain_resource_errors(tmp_path, 64),
     ):
         raise OSError(number, "full")

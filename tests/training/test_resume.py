@@ -103,7 +103,7 @@ def test_killed_at_random_moments_a_run_has_the_records_of_an_undisturbed_one(
     last = Train([*args, *places(tmp_path, "cut"), *EVERY_STEP], tmp_path / "last")
     assert last.wait() == 0, last.output()
     assert_same_records(records(tmp_path, "cut"), records(tmp_path, "whole"))
-    assert not list(tmp_path.glob("cut/*/checkpoints")), "a finished run needs no checkpoints"
+    assert not list(tmp_path.glob("cut/*/checkpoints")), "a completed run needs no checkpoints"
 
 
 def test_two_ranks_killed_at_random_moments_have_the_records_of_an_undisturbed_run(
@@ -215,7 +215,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, small_disk, undistu
     args = [*SMALL, f"data_dir={tmp_path / 'data'}", f"store={small_disk / 'runs'}"]
     full = Train([*args, *EVERY_STEP, "checkpoint.keep=1"], tmp_path / "full")
     assert full.wait() == 2, full.output()
-    assert "is full; what was recorded is safe" in full.output()
+    assert "is full; nothing recorded is lost" in full.output()
     assert full.output().count("\n") == 1
     (folder,) = (small_disk / "runs").iterdir()
     assert len(pd.read_parquet(folder / "steps.parquet")) >= 1

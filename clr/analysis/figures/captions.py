@@ -54,7 +54,7 @@ def write_caption(figure: Figure, paragraphs: list[str]) -> None:
 
 
 def _facts(runs: pd.DataFrame) -> str:
-    """Data, model, budget and seeds of runs on one data set with one model."""
+    """Data, model, budget and seeds of runs on one dataset with one model."""
     seeds = sorted(set(runs["seed"]))
     count = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
     facts = [

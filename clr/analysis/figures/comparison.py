@@ -1,6 +1,6 @@
 """Training losses of two folders of results, drawn on top of each other.
 
-The figure has one panel for each data set, model and batch size that both folders contain.
+The figure has one panel for each dataset, model and batch size that both folders contain.
 """
 
 from __future__ import annotations

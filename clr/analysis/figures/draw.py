@@ -1,4 +1,4 @@
-"""All figures of a folder of results: the function that draws each, and the files."""
+"""Figures of a results folder: the function that draws each, and the files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Figure 4: learning rates of CLR over training, and their cap on ImageNet.
 
-The figure has one panel for each data set, model and batch size.
+The figure has one panel for each dataset, model and batch size.
 """
 
 from __future__ import annotations

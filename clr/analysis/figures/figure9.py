@@ -1,6 +1,6 @@
 """Figure 9: learning rates of CLR across batch sizes, and their cap on ImageNet.
 
-The figure has one panel for each data set and model.
+The figure has one panel for each dataset and model.
 """
 
 from __future__ import annotations

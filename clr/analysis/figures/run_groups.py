@@ -28,12 +28,12 @@ class RunGroup:
 
     @property
     def main(self) -> bool:
-        """Whether the group is drawn in color: its rate is adaptive or the best fixed one."""
+        """True if the group is drawn in color: its rate is adaptive or the best fixed one."""
         return self.rate is None or self.best is not None
 
     @property
     def diverged(self) -> bool:
-        """Whether any seed diverged."""
+        """True if any seed diverged."""
         return bool(self.runs["diverged"].any())
 
     @property
@@ -56,14 +56,14 @@ def group_runs(runs: pd.DataFrame) -> list[RunGroup]:
     """Group the runs of one panel, in drawing order: other rates, then main groups, CLR last.
 
     Raises:
-        UserError: if the runs differ in data set, model or batch size, or if two runs have the
+        UserError: if the runs differ in dataset, model or batch size, or if two runs have the
             same optimizer, rate and seed.
     """
     scopes = runs[["dataset", "model", "batch_size"]].drop_duplicates()
     if len(scopes) > 1:
         listed = "; ".join(f"{a}, {b}, {c}" for a, b, c in scopes.itertuples(index=False))
         raise UserError(
-            "a panel shows one data set, model and batch size, but figure_runs.csv assigns it: "
+            "a panel shows one dataset, model and batch size, but figure_runs.csv assigns it: "
             f"{listed}; remove the runs of the others from figure_runs.csv"
         )
     twice = runs[runs.duplicated(["optimizer", "learning_rate", "seed"], keep=False)]

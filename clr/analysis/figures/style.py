@@ -47,7 +47,7 @@ RC: dict[str, Any] = {
     "legend.labelspacing": 0.3,
     "figure.titlesize": 9,
     "text.color": INK,
-    "text.parse_math": False,  # names of data sets and optimizers may contain dollar signs
+    "text.parse_math": False,  # names of datasets and optimizers may contain dollar signs
     "axes.edgecolor": QUIET,
     "axes.labelcolor": INK,
     "axes.spines.top": False,

@@ -90,7 +90,7 @@ def _shared(rows: list[dict[str, str]], column: str) -> str:
 def by_scope(rows: list[dict[str, str]]) -> dict[str, dict[str, str]]:
     """Verdict of each claim in each scope, scopes with runs first.
 
-    A scope is a data set, a model and a batch size. A claim about a figure without runs has the
+    A scope is a dataset, a model and a batch size. A claim about a figure without runs has the
     figure as its scope.
     """
     scopes: dict[str, dict[str, str]] = {}

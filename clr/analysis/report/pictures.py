@@ -35,7 +35,7 @@ class Picture:
 
 
 def read_pictures(folder: Path, figures: dict[str, Tables]) -> list[Picture]:
-    """All figures of a protocol's results, in the order of the paper.
+    """Read all figures of a protocol's results, in the order of the paper.
 
     Args:
         folder: results of one protocol; every PNG file in its folder `figures` is included.

@@ -28,7 +28,7 @@ class PlotCurve:
 
 
 def is_plottable(drawn: Figure) -> bool:
-    """Whether a figure consists only of lines, bands and error bars, which `plot_curves` reads."""
+    """Return whether a figure has only lines, bands and error bars, which `plot_curves` reads."""
     return all(_is_plottable(ax) for ax in drawn.axes)
 
 

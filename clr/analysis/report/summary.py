@@ -64,7 +64,7 @@ class Compared:
 
 
 def configurations(runs: pd.DataFrame) -> list[Configuration]:
-    """One row of the sweep for each optimizer, rate, data set, model and batch size.
+    """One row of the sweep for each optimizer, rate, dataset, model and batch size.
 
     Diverged seeds are counted, and left out of the means.
 
@@ -109,7 +109,7 @@ def compared(folder: Path) -> list[Compared]:
     path = folder / "comparison" / "agreement.csv"
     if not path.is_file():
         return []
-    # An empty cell is a missing number; a data set may be named "null".
+    # An empty cell is a missing number; a dataset may be named "null".
     text = {name: str for name in ("dataset", "model", "optimizer", "agreement")}
     numbers = ["learning_rate", *(f"{a}{b}" for a in _LOSSES for b in ("", "_low", "_high"))]
     try:

@@ -39,7 +39,7 @@ class NothingCommitted(Exception):
 
 
 def compare(mine: Records, theirs: Records, rule: Agreement) -> pd.DataFrame:
-    """Compare each curve (data set, model, batch size, optimizer, rate) that both folders have.
+    """Compare each curve (dataset, model, batch size, optimizer, rate) that both folders have.
 
     The steps that all runs of a curve have are cut into equal windows, and the logarithm of the
     mean loss in each window is compared. A window agrees if the means over the seeds differ by at
@@ -147,7 +147,7 @@ def _compare(mine: list[Run], theirs: list[Run], rule: Agreement) -> dict[str, A
 
 
 def _identical(mine: list[Run], theirs: list[Run]) -> bool:
-    """Whether both have the same runs, with bitwise equal losses."""
+    """Return whether both have the same runs, with bitwise equal losses."""
     their_runs = {run.run_id: run for run in theirs}
     if {run.run_id for run in mine} != set(their_runs):
         return False

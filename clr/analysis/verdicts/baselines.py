@@ -17,7 +17,7 @@ from clr.analysis.verdicts.statistics import log_loss_area
 
 
 class Pick(StrEnum):
-    """How the baseline is picked among the rates for which no seed diverged."""
+    """Rule by which the baseline is picked among the rates for which no seed diverged."""
 
     FINAL_LOSS = "final loss"
     """Lowest mean over the seeds of the final training loss: the rule of clr.analysis.baseline."""

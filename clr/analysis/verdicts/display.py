@@ -17,7 +17,7 @@ from clr.analysis.names import claim_name, display_name
 from clr.analysis.verdicts import Verdict
 from clr.analysis.verdicts.statistics import Ratio
 
-_COLOURS = {Verdict.REPRODUCED: "green", Verdict.NOT_REPRODUCED: "red"}
+_COLORS = {Verdict.REPRODUCED: "green", Verdict.NOT_REPRODUCED: "red"}
 # Words for an infinite ratio, by claim.
 _INFINITE = {"converges": "diverged", "quicker": "not reached"}
 
@@ -52,7 +52,7 @@ def terminal(claims: pd.DataFrame) -> Iterator[Table]:
 
 
 def _verdict(row: Mapping[Any, Any]) -> Text:
-    verdict = Text(row["verdict"], style=_COLOURS.get(row["verdict"], "yellow"))
+    verdict = Text(row["verdict"], style=_COLORS.get(row["verdict"], "yellow"))
     if row["by_numbers"] not in ("", row["verdict"]):
         verdict.append(f" (by the numbers: {row['by_numbers']})", style="default")
     return verdict

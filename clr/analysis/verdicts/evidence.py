@@ -1,4 +1,4 @@
-"""Runs of one protocol, grouped into scopes: one data set, one model, one batch size."""
+"""Runs of one protocol, grouped into scopes: one dataset, one model, one batch size."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """All runs on one data set, with one model, at one batch size."""
+    """The runs on one dataset, with one model, at one batch size."""
 
     dataset: str
     data: str  # display name of the data
@@ -83,7 +83,7 @@ class Scope:
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """All scopes of a results folder."""
+    """The scopes of a results folder."""
 
     protocol: dict[str, Any]
     scopes: list[Scope]
@@ -109,7 +109,7 @@ def read(folder: Path, window_epochs: float) -> Records:
     scopes = []
     for key, rows in table.groupby(["dataset", "data_label", "model", "batch_size"]):
         dataset, data, model, batch_size = map(str, key)
-        # A missing run is known by its id only, which starts with these (clr.runs.store.run_id).
+        # A missing run is known by its id only, which starts with these (clr.runs.identity.run_id).
         prefix = f"{dataset}-{model}-b{batch_size}-"
         own = absent.loc[absent["run_id"].str.startswith(prefix), "run_id"]
         placed.update(own)

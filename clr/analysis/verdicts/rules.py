@@ -16,7 +16,7 @@ from clr.errors import UserError, first_line
 
 @dataclass
 class Written:
-    """When the rules were written, and which protocols' results were known by then."""
+    """Date of the rules, and the protocols whose results the author had seen by then."""
 
     date: str = MISSING
     after: dict[str, str] = MISSING  # protocol: date of its first committed results
@@ -139,6 +139,7 @@ def provenance_line(protocol: str, rules: Rules | None = None) -> str:
 
 def _listed(names: list[str]) -> str:
     """Names as in "a, b and c"."""
-    return (
-        " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "no protocol"
-    )
+    if not names:
+        return "no protocol"
+    first, last = ", ".join(names[:-1]), names[-1]
+    return f"{first} and {last}" if first else last

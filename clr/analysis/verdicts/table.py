@@ -150,7 +150,7 @@ def _without_runs(
 
 
 def _reason_without_runs(figure: str, records: Records) -> str:
-    """Why a figure has no runs; empty if it has some."""
+    """Reason why a figure has no runs; empty if it has some."""
     protocol = records.protocol["name"]
     if figure in records.unplaced:
         return (
@@ -176,7 +176,7 @@ def _rule(finding: Finding, rules: Rules, seeds: int) -> str:
 
 
 def _reservations(scope: Scope, rules: Rules, seeds: int) -> list[str]:
-    """Why the runs of a scope are not a test of any claim, whether scaled down or not."""
+    """Reasons why the runs of a scope test no claim, in a protocol of any scale."""
     reservations = []
     if not any(_is_data(scope.data, name) for name in rules.paper_data):
         reservations.append("the data is not the paper's")
@@ -191,7 +191,7 @@ def _reservations(scope: Scope, rules: Rules, seeds: int) -> list[str]:
 
 
 def _is_data(label: str, name: str) -> bool:
-    """Whether a label such as "CIFAR-10 (JPEG copy), 5,000 images" is of the data set `name`."""
+    """Return whether a label such as "CIFAR-10 (JPEG copy), 5,000 images" is of dataset `name`."""
     return label == name or label.startswith((f"{name} ", f"{name},"))
 
 

@@ -43,10 +43,10 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, split: Split) -> tuple[np.ndarray | list[str], np.ndarray]:
-        """All items of a split and their labels, as `Images` holds them, in the source's order."""
+        """Read the items and labels of a split, as `Images` holds them, in the source's order."""
 
     def is_available(self) -> bool:
-        """Whether the originals are on this machine; if not, `fetch` downloads them."""
+        """Return whether the originals are on this machine; if not, `fetch` downloads them."""
         return True
 
     def fetch(self) -> None:
@@ -73,9 +73,9 @@ class Source(ABC):
             return Images(items, labels, self.dataset)
         per_class = self._per_class(f"dataset.{split}_samples", n, labels)
         first = [np.flatnonzero(labels == c)[:per_class] for c in range(len(self.classes))]
-        kept = np.sort(np.concatenate(first))
-        subset = items[kept] if isinstance(items, np.ndarray) else [items[i] for i in kept]
-        return Images(subset, labels[kept], self.dataset)
+        indices = np.sort(np.concatenate(first))
+        subset = items[indices] if isinstance(items, np.ndarray) else [items[i] for i in indices]
+        return Images(subset, labels[indices], self.dataset)
 
     def _per_class(self, key: str, n: int, labels: np.ndarray) -> int:
         """Number of images of each class in a subset of n images."""

@@ -34,6 +34,6 @@ class Digits(Source):
         position = np.zeros(len(labels), np.int64)  # of each digit within its class
         for c in range(10):
             position[labels == c] = np.arange((labels == c).sum())
-        kept = (position % 5 == 4) == (split == "test")
-        grey = np.rint(digits.images[kept] * (255 / 16)).astype(np.uint8)  # originals are 0..16
-        return np.repeat(grey[:, :, :, None], 3, axis=3), labels[kept]
+        mask = (position % 5 == 4) == (split == "test")
+        gray = np.rint(digits.images[mask] * (255 / 16)).astype(np.uint8)  # originals are 0..16
+        return np.repeat(gray[:, :, :, None], 3, axis=3), labels[mask]

@@ -43,7 +43,7 @@ class ImageFolder(Source):
 
     @property
     def is_jpeg(self) -> bool:
-        """Whether all files are JPEG by name."""
+        """True if all files are JPEG by name."""
         entries = [e for listing in self._listings.values() for es in listing.values() for e in es]
         return all(path.lower().endswith((".jpg", ".jpeg")) for path, _, _ in entries)
 
@@ -94,6 +94,6 @@ class ImageNet(ImageFolder):
 
 def _unambiguous(name: str, names: list[str]) -> str:
     """The name; escaped if another looks the same because its accents are encoded differently."""
-    normalised = [unicodedata.normalize("NFC", other) for other in names]
-    is_unique = normalised.count(unicodedata.normalize("NFC", name)) == 1
+    normalized = [unicodedata.normalize("NFC", other) for other in names]
+    is_unique = normalized.count(unicodedata.normalize("NFC", name)) == 1
     return name if is_unique else ascii(name)

@@ -85,7 +85,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _walk(root: str, folder: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
-    """All files below `root`/`folder`. `ancestors` has the device and inode of folders above it."""
+    """Yield the files below `root`/`folder`; `ancestors`: device and inode of folders above it."""
     path = os.path.join(root, folder)
     entries = _scan(path)
     status = os.stat(path)

@@ -1,4 +1,4 @@
-"""Interface between the scheduler and what trains the runs: warm workers or jobs of a cluster."""
+"""Interface of a backend, which trains a sweep's runs: in warm workers or in jobs of a cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Backend(Protocol):
         """
 
     def poll_finished(self) -> list[tuple[str, Failure | None]]:
-        """Return the runs whose process ended since the last call, and what the backend knows.
+        """Return the runs whose process ended since the last call, with the failure if known.
 
         The run may be finished, stopped or failed: the store has the result, and a failure that the
         process itself reported takes precedence over the backend's.

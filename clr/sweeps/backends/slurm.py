@@ -23,7 +23,7 @@ class Queue:
     """Settings of the queue that are not sbatch's own."""
 
     poll_seconds: float  # between two calls of squeue
-    max_requeues: int  # of a job whose time was up
+    max_requeues: int  # of a job that reached its time limit
 
 
 class SlurmBackend(SubmititBackend):
@@ -92,7 +92,7 @@ def slurm_backend(store: str, queue: Queue, parameters: dict[str, Any]) -> Slurm
 def with_srun_cpus(parameters: dict[str, Any]) -> dict[str, Any]:
     """Pass `cpus_per_task` to srun as well: since SLURM 22.05 srun does not inherit it from sbatch.
 
-    Without it each task gets a single CPU. An own value in `slurm_srun_args` is kept.
+    Without it each task gets a single CPU. A value that is set in `slurm_srun_args` is kept.
     """
     cpus = parameters.get("cpus_per_task")
     srun_args = [str(argument) for argument in parameters.get("slurm_srun_args") or []]

@@ -36,7 +36,7 @@ class RunJob:
         if job.cluster == "local" and job.num_tasks > 1:
             submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
         try:
-            # After a node failed, its lock has to expire first.
+            # If the run's last node failed, the lock on the run must expire first.
             train_run(self.store, self.name, patience=2 * LEASE_SECONDS)
         except Busy:
             return
@@ -44,7 +44,7 @@ class RunJob:
             if stop.signal == "SIGTERM":
                 # scancel, or a preemption, after which SLURM requeues the job itself.
                 sys.exit(CONTINUE)
-            # The time is up: submitit's handler requeues the job, `max_requeues` times at most.
+            # Near the time limit submitit's handler requeues the job, at most `max_requeues` times.
             os.kill(os.getpid(), signal.SIGUSR2)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
@@ -107,9 +107,9 @@ def make_executor(
         cluster=cluster,
         **{f"{cluster}_max_num_timeout": max_requeues},
     )
-    given = {key: value for key, value in parameters.items() if value is not None}
+    settings = {key: value for key, value in parameters.items() if value is not None}
     try:
-        executor.update_parameters(**given)
+        executor.update_parameters(**settings)
     except (ValueError, TypeError, AssertionError) as error:
         raise UserError(f"hydra.launcher: {' '.join(str(error).split())}") from None
     return executor
