@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from clr.config import name_problem
 from clr.errors import UserError, first_line
 
 # Numbers keep the type that the YAML gives them, because an override 10 and 10.0 may be two ids.
@@ -81,7 +82,7 @@ class SweepConfig:
 def checked_sweep(composed: DictConfig) -> SweepConfig:
     """Resolve a composed configs/sweep.yaml and check it against the schema.
 
-    Raises UserError that names the key whose value or type is wrong.
+    Raises UserError that names the key if its value or type is wrong.
     """
     values = {key: composed[key] for key in SweepConfig.__dataclass_fields__ if key in composed}
     try:
@@ -94,6 +95,8 @@ def checked_sweep(composed: DictConfig) -> SweepConfig:
     except OmegaConfBaseException as error:
         key = f"{error.full_key}: " if error.full_key else ""
         raise UserError(f"{key}{first_line(error)}; see configs/sweep.yaml") from None
+    if (problem := name_problem(sweep.protocol.name)) is not None:
+        raise UserError(f"protocol.name={sweep.protocol.name} {problem}")
     if not sweep.wanted_figures:
         raise UserError("no figure is chosen; use figure=2,6 or leave it out for all of them")
     return sweep

@@ -179,6 +179,8 @@ def test_a_protocol_has_every_figure_that_its_tasks_allow(protocol):
         ),
         (["train.store=elsewhere"], "use store=FOLDER"),
         (["train.epochs=0"], "epochs=0"),
+        (["protocol.name=../x"], "protocol.name=../x must not contain /"),
+        (["protocol.name=''"], "protocol.name= is empty"),
     ],
 )
 def test_a_wrong_setting_of_a_sweep_is_one_line(command_line, message):
