@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from clr.cli import fail, run_main
+from clr.cli import check_options, fail, run_main
 from clr.errors import UserError
 from clr.sweeps.run_sweep import run_sweep
 
@@ -55,6 +55,11 @@ def _quote(text: str) -> str:
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
-if __name__ == "__main__":
+def translate_and_run() -> None:
     sys.argv = [sys.argv[0], *arguments(sys.argv[1:])]
-    run_main(main)
+    check_options(sys.argv[1:])
+    main()
+
+
+if __name__ == "__main__":
+    run_main(translate_and_run)

@@ -6,12 +6,13 @@ train.py`, or `srun` with several tasks, the ranks share each batch.
 """
 
 import json
+import sys
 from dataclasses import asdict
 
 import hydra
 from omegaconf import DictConfig
 
-from clr.cli import fail, run_main
+from clr.cli import check_options, fail, run_main
 from clr.config import CONFIGS, TrainConfig, checked, from_dict
 from clr.data import prepare_once
 from clr.runs.store import Store
@@ -35,6 +36,7 @@ def train_and_report(cfg: TrainConfig, ranks: Ranks) -> None:
 
 
 def main() -> None:
+    check_options(sys.argv[1:])
     with join() as ranks:
 
         @hydra.main(config_path=str(CONFIGS), config_name="train", version_base="1.3")

@@ -11,12 +11,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,6 +34,24 @@ def run_main(main: Callable[[], None]) -> None:
         main()
     except (Exception, KeyboardInterrupt) as error:
         fail(error)
+
+
+def check_options(arguments: Sequence[str]) -> None:
+    """Check the options of a command line with Hydra's own parser, which would print its usage.
+
+    Raises:
+        UserError: for an unknown option, or an option with a wrong value.
+    """
+    parser = get_args_parser()
+    parser.exit_on_error, parser.allow_abbrev = False, False
+    if "--version" in arguments:
+        return
+    try:
+        _, unknown = parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}; see --help") from None
+    if unknown:
+        raise UserError(f"{unknown[0]} is not an option; see --help, and set keys by KEY=VALUE")
 
 
 def fail(error: BaseException) -> None:

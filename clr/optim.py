@@ -77,7 +77,8 @@ class CLR(torch.optim.Optimizer):
           its square, which `max_lr` does not follow.
         * Clipping the gradient makes the rate too large, because h is then E over the *clipped*
           ‖g‖². Do not clip: the step has length E/‖g‖; bound it with `max_lr`.
-        * Learning-rate schedulers have no effect, with a warning; schedule `max_lr`.
+        * Learning-rate schedulers have no effect, with a warning; schedule `max_lr`. OneCycleLR
+          also replaces `max_lr` by its own.
         * Sharded gradients: DTensor parameters (FSDP2's `fully_shard`) are supported;
           ZeroRedundancyOptimizer and FSDP1, whose ranks know only a part of ‖g‖, are refused.
 
@@ -245,12 +246,14 @@ class CLR(torch.optim.Optimizer):
         for group in self.param_groups:
             if not self._has_warned and getattr(group["lr"], "is_overwritten", True):
                 self._has_warned = True
-                warnings.warn(
+                message = (
                     "lr of CLR was set from outside, perhaps by a learning-rate scheduler; this "
                     "has no effect, because CLR computes the rate of each step. Remove the "
-                    'scheduler, or schedule the bound: param_groups[i]["max_lr"]',
-                    stacklevel=2,
+                    'scheduler, or schedule the bound: param_groups[i]["max_lr"]'
                 )
+                if {"initial_lr", "min_lr"} <= group.keys():
+                    message += ". OneCycleLR has replaced this bound by its own max_lr"
+                warnings.warn(message, stacklevel=2)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "process_group": self.process_group}

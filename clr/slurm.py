@@ -69,11 +69,14 @@ def job_states() -> dict[str, str] | None:
 
 
 def parse_squeue(output: str) -> dict[str, str]:
-    """Parse lines of `ID|STATE`; skip others, such as `CLUSTER: c1` in a federation."""
+    """Parse lines of `ID|STATE`; skip others, such as `CLUSTER: c1` in a federation.
+
+    Of a state with an addition, such as `CANCELLED by 1000` or `CANCELLED+`, the name remains.
+    """
     states = {}
     for line in output.splitlines():
-        job, separator, state = line.strip().partition("|")
-        if separator:
+        if found := re.fullmatch(r"\s*(\d[^|\s]*)\|([A-Z_]+).*", line):
+            job, state = found.groups()
             states[job] = state
     return states
 

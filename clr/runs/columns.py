@@ -68,3 +68,9 @@ RUN_TEXT_COLUMNS = [
     "torch",
     "data_fingerprint",
 ]
+
+
+def recorded_types(columns: list[str]) -> dict[str, str]:
+    """Dtypes of recorded columns, which a table without rows would lack."""
+    counts = {"step", "epoch", "samples"}
+    return {name: "int64" if name in counts else "float64" for name in columns}

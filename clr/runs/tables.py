@@ -34,6 +34,7 @@ from clr.runs.columns import (
     RUN_COLUMNS,
     RUN_TEXT_COLUMNS,
     STEP_COLUMNS,
+    recorded_types,
 )
 from clr.runs.record import decode_record, encode_record
 
@@ -185,9 +186,9 @@ def _concatenate(
         for name, path in paths.items()
         if table != "corridor_meter" or path.is_file()
     ]
-    if not parts:
-        return pd.DataFrame(columns=["run_id", *columns])
-    return pd.concat(parts, ignore_index=True)
+    empty = pd.DataFrame(columns=["run_id", *columns])
+    joined = pd.concat(parts or [empty], ignore_index=True)
+    return joined.astype({"run_id": "str", **recorded_types(columns)})
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:

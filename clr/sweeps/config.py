@@ -83,7 +83,7 @@ class SweepConfig:
 def checked_sweep(composed: DictConfig) -> SweepConfig:
     """Resolve a composed configs/sweep.yaml and check it against the schema.
 
-    Raises UserError that names the key whose value or type is wrong.
+    Raises UserError that names the key if its value or type is wrong.
     """
     values = {key: composed[key] for key in SweepConfig.__dataclass_fields__ if key in composed}
     try:

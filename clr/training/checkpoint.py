@@ -7,6 +7,7 @@ import pickle
 import re
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,12 @@ class Checkpoints:
     def newest(self) -> dict[str, Any] | None:
         """Load the newest readable checkpoint to the CPU; return None if there are no checkpoints.
 
-        Damaged files are renamed to `step-N.pt.damaged` and reported.
+        Damaged files are renamed to `step-N.pt.damaged` and reported. A file that the system does
+        not let this process read may be intact: it stays as it is.
 
         Raises:
-            UserError: if there are checkpoints, but none of them can be read.
+            UserError: if there are checkpoints, but none of them can be read, or if the system
+                cannot read the newest one.
         """
         for path in self._paths():
             if (damage := _damage(path)) is not None:
@@ -90,18 +93,33 @@ class Checkpoints:
         return None
 
     def _paths(self) -> list[Path]:
-        """Return the checkpoints, newest first."""
-        return sorted(self.folder.glob("step-*.pt"), reverse=True)
+        """Return the checkpoints, newest first; from step 10⁹ on, names are longer."""
+        paths = self.folder.glob("step-*.pt")
+        return sorted(paths, key=lambda path: (len(path.name), path.name), reverse=True)
 
 
 def _damage(path: Path) -> str | None:
-    """Return what is wrong with the file; None if all its checksums are right."""
+    """Return what is wrong with the file; None if all its checksums are right.
+
+    Raises:
+        UserError: if the system cannot read it.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             corrupt = archive.testzip()
-    except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+            names = archive.namelist()
+    except OSError as error:
+        raise UserError(
+            f"checkpoint {path} cannot be read: {error.strerror or error}; make it readable, or "
+            "delete it to resume from the one before it"
+        ) from None
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error) as error:
         return first_line(error)
-    return None if corrupt is None else f"the checksum of {corrupt} differs"
+    if corrupt is not None:
+        return f"the checksum of {corrupt} differs"
+    if not any(name.endswith("/data.pkl") for name in names):
+        return "it was not written by torch.save"
+    return None
 
 
 def _load(file: Path | io.BytesIO) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ def check_optimizer(config: dict[str, Any]) -> None:
 
     Call this before the data and the model are built, which may take minutes.
 
+    A process without other ranks also takes a trial step.
+
     Raises:
         UserError: for NaN among the arguments, arguments that the optimizer refuses, or
             an optimizer that the trainer cannot step.
@@ -33,7 +36,11 @@ def check_optimizer(config: dict[str, Any]) -> None:
     for key, value in config.items():
         if isinstance(value, float) and math.isnan(value):
             raise UserError(f"optimizer.{key}=nan is not a number; {_EXAMPLE_CONFIG}")
-    build_optimizer(config, nn.Linear(2, 2))
+    with torch.random.fork_rng(devices=[]):
+        build_optimizer(config, nn.Linear(2, 2))
+        # With several ranks, rank 0 may be alone here, and an optimizer may wait for the others.
+        if not dist.is_initialized():
+            _check_step(config)
 
 
 def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Optimizer:
@@ -60,8 +67,6 @@ def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Opt
         ) from None
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UserError(f"{label} is not a torch.optim.Optimizer; {_EXAMPLE_CONFIG}")
-    if isinstance(optimizer, torch.optim.SparseAdam):
-        raise UserError(f"{label} takes sparse gradients only; use torch.optim.Adam")
     if required := _required_arguments(type(optimizer).step):
         raise UserError(
             f"{label} cannot be used: its step requires {', '.join(required)}; "
@@ -112,6 +117,56 @@ def take_step(
     else:
         optimizer.step()
     return group["lr"], group["grad_norm_sq"] if norm_sq is None else norm_sq
+
+
+def _check_step(config: dict[str, Any]) -> None:
+    """Take a trial step; if it fails, find out whether the optimizer has needs that are not met.
+
+    Other failures are left to the training, where they have a traceback and a run.
+
+    Raises:
+        UserError: if the optimizer can step only with a closure, or only with sparse gradients.
+    """
+    if _trial_step_works(config):
+        return
+    needs = {
+        "a closure, and the trainer computes each gradient once": {"with_closure": True},
+        "sparse gradients, and those of the models are dense": {"sparse": True},
+    }
+    for need, trial in needs.items():
+        if _trial_step_works(config, **trial):
+            label = f"optimizer {config['name']} ({config['_target_']})"
+            raise UserError(f"{label} cannot be used: its step requires {need}; use another one")
+
+
+def _trial_step_works(
+    config: dict[str, Any], with_closure: bool = False, sparse: bool = False
+) -> bool:
+    """Return whether two steps succeed."""
+    model = nn.Embedding(2, 2, sparse=True) if sparse else nn.Linear(2, 2)
+    inputs = torch.tensor([0]) if sparse else torch.ones(1, 2)
+    optimizer = build_optimizer(config, model)
+    step: Callable[..., Any] = optimizer.step
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss: Tensor = model(inputs).square().mean()
+        loss.backward()
+        return loss.detach()
+
+    try:
+        set_optimizer_mode(optimizer, training=True)
+        for _ in range(2):
+            if with_closure:
+                step(torch.enable_grad()(closure))
+            elif sparse:
+                closure()
+                step()
+            else:
+                take_step(optimizer, closure())
+    except Exception:
+        return False
+    return True
 
 
 @cache

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clr.errors import UserError
 from clr.files import write_parquet
-from clr.runs.columns import EPOCH_COLUMNS, METER_COLUMNS, STEP_COLUMNS
+from clr.runs.columns import EPOCH_COLUMNS, METER_COLUMNS, STEP_COLUMNS, recorded_types
 from clr.runs.status import is_divergent
 from clr.training.distributed import Ranks
 from clr.training.position import Position
@@ -190,7 +190,8 @@ class Recorder:
         self._start = perf_counter() - length["seconds"]
 
     def _write(self, rows: list[Row], columns: list[str], name: str) -> None:
-        write_parquet(pd.DataFrame(rows, columns=columns), self.folder / f"{name}.parquet")
+        table = pd.DataFrame(rows, columns=columns).astype(recorded_types(columns))
+        write_parquet(table, self.folder / f"{name}.parquet")
 
     def _read(self, name: str, length: int) -> list[Row]:
         path = self.folder / f"{name}.parquet"

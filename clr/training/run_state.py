@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
+from clr.errors import UserError, first_line
 from clr.training.checkpoint import Checkpoints
 from clr.training.distributed import Ranks
 from clr.training.position import Position
@@ -42,17 +43,29 @@ class RunState:
         self.checkpoints.save(position.step, content)
 
     def restore(self) -> Position:
-        """Restore all ranks from the newest checkpoint, if there is one; return the position."""
+        """Restore all ranks from the newest checkpoint, if there is one; return the position.
+
+        Raises:
+            UserError: if it was not written by a run with this model and optimizer.
+        """
         saved = self.ranks.broadcast(self.checkpoints.newest)
         if saved is None:
             return Position()
-        self.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.recorder.restore(saved["records"])
+        try:
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            generators = saved["generators"]
+            position = Position(**saved["position"])
+            self.recorder.restore(saved["records"])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise UserError(
+                f"the newest checkpoint in {self.checkpoints.folder} does not fit this run "
+                f"({first_line(error)}); delete it to resume from the one before it"
+            ) from error
         # With more ranks than before, the additional ones keep their initial generators.
-        if self.ranks.rank < len(saved["generators"]):
-            _set_generator_states(saved["generators"][self.ranks.rank])
-        return Position(**saved["position"])
+        if self.ranks.rank < len(generators):
+            _set_generator_states(generators[self.ranks.rank])
+        return position
 
 
 def _generator_states() -> dict[str, Tensor]:

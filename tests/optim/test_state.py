@@ -140,6 +140,13 @@ def test_a_scheduler_has_no_effect_and_warns_once(build_scheduler):
     assert len(messages) == 1
 
 
+def test_onecyclelr_is_reported_to_replace_the_bound():
+    optimizer = CLR([constant_grad(1, 1.0)])
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=9, cycle_momentum=False)
+    with pytest.warns(UserWarning, match="OneCycleLR has replaced this bound by its own max_lr"):
+        optimizer.step(loss=0.5)
+
+
 def test_a_rate_assigned_from_outside_has_no_effect_and_warns():
     optimizer = CLR([constant_grad(1, 1.0)])
     optimizer.param_groups[0]["lr"] = 0.1

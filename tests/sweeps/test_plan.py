@@ -182,6 +182,8 @@ def test_a_protocol_has_every_figure_that_its_tasks_allow(protocol):
         (["train.batch_size=32"], "batch_size=N"),
         (["train.optimizer.lr=1"], "learning_rates"),
         (["train.epochs=0"], "epochs=0"),
+        (["protocol.name=../x"], "protocol.name=../x must not contain /"),
+        (["protocol.name=''"], "protocol.name= is empty"),
     ],
 )
 def test_a_wrong_setting_of_a_sweep_is_one_line(command_line, message):

@@ -75,6 +75,8 @@ def test_the_first_host_of_a_node_list(nodelist, host):
     [
         ("7|RUNNING\n8_0|PENDING\n", {"7": "RUNNING", "8_0": "PENDING"}),
         ("CLUSTER: c1\n7|RUNNING\n\nCLUSTER: c2\n9|FAILED\n", {"7": "RUNNING", "9": "FAILED"}),
+        ("7|CANCELLED by 1000\n8|CANCELLED+\n", {"7": "CANCELLED", "8": "CANCELLED"}),
+        ("JOBID|STATE\n7|RUNNING \r\n8|\n", {"7": "RUNNING"}),
         ("", {}),
     ],
 )

@@ -1,6 +1,7 @@
 """Checkpoints on disk: the newest readable one is used, and no good one is lost to a bad one."""
 
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -49,7 +50,12 @@ def test_the_newest_few_are_kept(checkpoints):
     assert checkpoints.newest()["tensor"].tolist() == list(range(11))
 
 
-@pytest.mark.parametrize("damage", [empty, truncate, flip_a_bit])
+def replace_by_another_archive(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme", "not a checkpoint")
+
+
+@pytest.mark.parametrize("damage", [empty, truncate, flip_a_bit, replace_by_another_archive])
 def test_a_damaged_checkpoint_is_moved_aside_for_the_one_before_it(checkpoints, damage, capsys):
     for step in (1, 2):
         checkpoints.save(step, {"tensor": torch.full((1000,), step)})
@@ -57,6 +63,20 @@ def test_a_damaged_checkpoint_is_moved_aside_for_the_one_before_it(checkpoints, 
     assert checkpoints.newest()["tensor"][0] == 1
     assert f"{file_of(checkpoints, 2)} is damaged" in capsys.readouterr().err
     assert names(checkpoints) == ["step-000000001.pt", "step-000000002.pt.damaged"]
+
+
+def test_a_checkpoint_that_the_system_cannot_read_is_left_as_it_is(checkpoints):
+    checkpoints.save(1, {})
+    file_of(checkpoints, 2).mkdir()  # a read error, also for root
+    with pytest.raises(UserError, match=r"step-000000002.pt cannot be read: Is a directory"):
+        checkpoints.newest()
+    assert names(checkpoints) == ["step-000000001.pt", "step-000000002.pt"]
+
+
+def test_steps_are_ordered_as_numbers(checkpoints):
+    for step in (999_999_999, 1_000_000_000):
+        checkpoints.save(step, {"step": step})
+    assert checkpoints.newest() == {"step": 1_000_000_000}
 
 
 def test_a_checkpoint_is_not_deleted_as_it_is_written(checkpoints):

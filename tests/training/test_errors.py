@@ -27,6 +27,9 @@ from clr.training.resource_errors import explain_resource_errors
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA driver error: out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
         torch.AcceleratorError("CUDA error: out of memory"),
     ],
     ids=repr,
@@ -48,9 +51,20 @@ def test_a_full_disk_is_named(tmp_path, number):
         raise OSError(number, "full")
 
 
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_file_of_the_run_that_cannot_be_written_is_named(tmp_path, number):
+    path = tmp_path / "steps.parquet.part"
+    with (
+        pytest.raises(UserError, match=f"cannot write {path}; what was recorded is safe"),
+        explain_resource_errors(tmp_path, 64),
+    ):
+        raise OSError(number, "denied", str(path))
+
+
 @pytest.mark.parametrize(
     "error",
     [
+        PermissionError(errno.EACCES, "denied", "/another/file"),
         RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
         NotImplementedError("no kernel for this device"),
         RecursionError("maximum recursion depth exceeded"),
@@ -112,6 +126,9 @@ def test_the_first_line_of_an_error_without_a_message_is_its_type():
         "optimizer=nope",
         "optimizer=3",
         "dataset.title='",
+        "--foo",
+        "--cfg=nope",
+        "--config-name",
     ],
 )
 @pytest.mark.slow

@@ -26,12 +26,24 @@ from clr.training.optimizers import build_optimizer, check_optimizer, take_step
         (["+optimizer.momentum=abc"], "cannot be built with lr=0.1, momentum=abc"),
         (["+optimizer.foo=1"], "cannot be built with lr=0.1, foo=1"),
         (["optimizer._target_=torch.optim.Nope"], "cannot be built"),
+        (["+optimizer.nesterov=true"], "cannot be built with lr=0.1, nesterov=True"),
         (["optimizer._target_=torch.optim.LBFGS"], "its step requires closure"),
-        (["optimizer._target_=torch.optim.SparseAdam"], "takes sparse gradients only"),
-        (["optimizer._target_=torch.optim.Adam", "+optimizer.betas=[0.9]"], "betas=[0.9]: list"),
+        (["optimizer._target_=torch.optim.SparseAdam"], "its step requires sparse gradients"),
         (
-            ["optimizer._target_=torch.optim.Adam", "+optimizer={foreach:true,fused:true}"],
-            "`fused` and `foreach` cannot be `True` together",
+            ["optimizer._target_=unusual_optimizers.NeedsClosure"],
+            "its step requires a closure",
+        ),
+        (
+            ["optimizer._target_=torch.optim.NAdam", "+optimizer.betas=[0.9]"],
+            "cannot be built with lr=0.1, betas=[0.9]: list index out of range",
+        ),
+        (
+            [
+                "optimizer._target_=torch.optim.Adam",
+                "+optimizer.foreach=true",
+                "+optimizer.fused=true",
+            ],
+            "cannot be `True` together",
         ),
         (["optimizer._target_=torch.nn.Identity"], "is not a torch.optim.Optimizer"),
         (
@@ -41,9 +53,8 @@ from clr.training.optimizers import build_optimizer, check_optimizer, take_step
     ],
 )
 def test_an_optimizer_that_cannot_be_used_is_a_users_mistake(overrides, message):
-    config = load(["optimizer=sgd", *overrides]).optimizer
     with pytest.raises(UserError) as caught:
-        check_optimizer(config)
+        check_optimizer(load(["optimizer=sgd", *overrides]).optimizer)
     assert message in str(caught.value)
 
 
@@ -52,6 +63,16 @@ def test_an_optimizer_that_cannot_be_used_is_a_users_mistake(overrides, message)
 )
 def test_pytorchs_own_optimizers_are_accepted(target):
     check_optimizer(load(["optimizer=sgd", f"optimizer._target_=torch.optim.{target}"]).optimizer)
+
+
+def test_the_check_leaves_the_random_generator_as_it_is():
+    generator = torch.get_rng_state()
+    check_optimizer(load(["optimizer=sgd"]).optimizer)
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_a_bug_in_a_step_is_left_to_the_training():
+    check_optimizer(load(["optimizer=sgd", "optimizer._target_=faulty.Breaks"]).optimizer)
 
 
 @pytest.mark.parametrize("mistake", ["optimizer.lr=abc", "optimizer._target_=torch.optim.LBFGS"])

@@ -9,6 +9,7 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 from entry_points import PLAIN, TINY, Train, ranks
 
 from clr.errors import CONTINUE
@@ -187,6 +188,16 @@ def test_a_run_without_a_readable_checkpoint_says_how_to_start_over(tmp_path, un
     run = Train(args, tmp_path / "again")
     assert run.wait() == 0, run.output()
     assert_same_records(records(tmp_path, "runs"), records(undisturbed, "whole"))
+
+
+@pytest.mark.parametrize("content", [{"epoch": 3, "state_dict": {}}, [1, 2]], ids=["dict", "list"])
+def test_a_checkpoint_of_another_program_is_one_line(tmp_path, content):
+    *_, newer = run_until_step(tmp_path, SMALL, 2)
+    torch.save(content, newer)
+    run = Train([*SMALL, *places(tmp_path, "runs")], tmp_path / "again")
+    assert run.wait() == 2, run.output()
+    assert f"the newest checkpoint in {newer.parent} does not fit this run" in run.output()
+    assert run.output().count("\n") == 1, run.output()
 
 
 def test_a_changed_config_is_not_resumed(tmp_path):
