@@ -92,7 +92,7 @@ def _with_nested(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def _is_in_defaults_list(error: BaseException) -> bool:
-    """Whether Hydra stumbled over the value of a config group.
+    """Return whether Hydra failed on the value of a config group.
 
     It refuses some values with a ValueError, and fails at others, such as lists of numbers.
     """
@@ -134,7 +134,7 @@ def explain_merge_error(error: BaseException) -> str | None:
 
 
 def explain_type_error(error: BaseException) -> str | None:
-    """What is wrong with a value that OmegaConf refuses because of its type, or None."""
+    """Explain why OmegaConf refuses a value because of its type; None for other errors."""
     reason = str(error)
     return next((text for sign, text in _TYPE_PROBLEMS.items() if sign in reason), None)
 

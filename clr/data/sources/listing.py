@@ -110,7 +110,7 @@ def _walk(root: str, folder: str, ancestors: tuple[tuple[int, int], ...]) -> Ite
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
-    """Whether the entry is a folder or a link to one. UserError for a link to nothing."""
+    """Return whether the entry is a folder or a link to one; UserError for a link to nothing."""
     try:
         if entry.is_symlink():
             os.stat(entry.path)  # is_dir is False for a link to nothing, without the reason
