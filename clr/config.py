@@ -214,14 +214,14 @@ def checked(composed: DictConfig) -> TrainConfig:
         if value == MISSING:  # the key was deleted, as by ~epochs
             raise UserError(f"a value is missing: {key}; give it as KEY=VALUE")
         if rule.is_name:
-            value = normalised_name(value)
+            value = normalized_name(value)
             setattr(owner, name, value)
         if (problem := rule.problem(value)) is not None:
             raise UserError(f"{key}={value} {problem}")
         if rule.is_path and value is not None:
             setattr(owner, name, expanded_path(key, value))
     _check_optimizer(cfg.optimizer)
-    cfg.optimizer["name"] = normalised_name(cfg.optimizer["name"])
+    cfg.optimizer["name"] = normalized_name(cfg.optimizer["name"])
     if cfg.diagnostics.every is not None and cfg.model.norm == "sync":
         raise UserError(
             "diagnostics.every needs second derivatives, which model.norm=sync does not have; "
@@ -230,7 +230,7 @@ def checked(composed: DictConfig) -> TrainConfig:
     return cfg
 
 
-def normalised_name(name: str) -> str:
+def normalized_name(name: str) -> str:
     """The name in Unicode's composed form: two spellings of `ä` look alike and are one name."""
     return unicodedata.normalize("NFC", name)
 
