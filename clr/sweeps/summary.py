@@ -43,7 +43,9 @@ def plan_table(planned: Mapping[str, PlannedRun], store: Store) -> tuple[Table, 
 def _status(name: str, run: PlannedRun, store: Store) -> str:
     """The status of a run that is not known to be done."""
     if run.info is not None:
-        return "interrupted" if store.begun(name) else "todo"
+        # A finished run may lack the measurements that the sweep asks for.
+        is_interrupted = store.begun(name) and store.finished(name) is None
+        return "interrupted" if is_interrupted else "todo"
     # The id is not known, but the store's folders begin with the readable part of it.
     return "unknown" if any(store.root.glob(f"{_readable_id(name)}-*")) else "todo"
 
