@@ -221,13 +221,13 @@ def test_without_git_the_reason_is_printed(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("arguments", [("none",), ("mine", "none")])
-def test_a_missing_folder_is_reported_with_the_command(tmp_path, capsys, arguments):
+def test_a_missing_folder_is_reported(tmp_path, capsys, arguments):
     write(tmp_path / "mine", spread_out(), {})
     assert call("compare", *(tmp_path / name for name in arguments)) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
-    assert "make reproduce PROTOCOL=none" in captured.err
+    assert "none does not exist; pass a folder with results" in captured.err
 
 
 @pytest.mark.parametrize("position", [0, 1])

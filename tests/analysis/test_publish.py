@@ -88,7 +88,7 @@ def test_anything_but_a_folder_is_reported(tmp_path, kind):
     path = tmp_path / "quick"
     if kind == "file":
         path.write_text("")
-    with pytest.raises(UserError, match="is not a folder of results; give one such as"):
+    with pytest.raises(UserError, match="; pass a folder with results, such as results/quick"):
         publish_results(path, [])
 
 

@@ -93,7 +93,10 @@ def test_the_command_reports_the_number_of_copied_runs(stores):
 
 def test_a_folder_without_runs_is_one_line(stores):
     target, _ = stores
-    done = merge_runs(target.root / "nothing", "--into", target.root)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert "no completed runs" in line
+    empty = target.root.parent / "empty"
+    empty.mkdir()
+    for folder, problem in ((target.root / "nothing", "does not exist"), (empty, "no completed")):
+        done = merge_runs(folder, "--into", target.root)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert problem in line

@@ -58,7 +58,7 @@ def kill_workers_at_random(sweeps, store, kills):
 
 def test_two_sweeps_whose_workers_are_killed_train_each_run_once(folders):
     arguments = folders.sweep_arguments(
-        "train.epochs=5", "train.checkpoint.seconds=0.2", "hydra.launcher.retries=5"
+        "train.epochs=4", "train.checkpoint.seconds=0.2", "hydra.launcher.retries=5"
     )
     sweeps = [start("sweep.py", *arguments) for _ in range(2)]
     store = Path(folders.store)
@@ -71,7 +71,7 @@ def test_two_sweeps_whose_workers_are_killed_train_each_run_once(folders):
     for result in results:
         folder = result.parent
         assert count_finished(folder) == 1, (folder / "log.txt").read_text()
-        assert pd.read_parquet(folder / "steps.parquet")["step"].tolist() == list(range(1, 21))
+        assert pd.read_parquet(folder / "steps.parquet")["step"].tolist() == list(range(1, 17))
         assert not (folder / "lock").exists()
         assert not (folder / "checkpoints").exists()
     assert len(pd.read_csv(f"{folders.results}/quick/runs.csv")) == 3

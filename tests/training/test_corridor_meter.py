@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from entry_points import PLAIN, TINY
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -15,8 +14,6 @@ from clr.training.optimizers import take_step
 from clr.training.recorder import METER_COLUMNS
 
 CPU = torch.device("cpu")
-SMALL = [*TINY, *PLAIN, "dataset.crop_padding=4", "dataset.flip=true"]
-FOUR_STEPS = [*SMALL, "dataset.train_samples=100", "dataset.test_samples=50"]
 
 
 class Tiny(nn.Module):

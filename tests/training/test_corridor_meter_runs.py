@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 SMALL = [*TINY, *PLAIN, "dataset.crop_padding=4", "dataset.flip=true"]
-FOUR_STEPS = [*SMALL, "dataset.train_samples=100", "dataset.test_samples=50"]
+FOUR_STEPS = [*SMALL, "dataset.train_samples=40", "dataset.test_samples=20", "batch_size=20"]
 
 
 def train_tables(tmp, name, *args, n=1, port=None):
@@ -67,13 +67,14 @@ def test_a_run_is_the_same_to_the_bit_with_and_without_the_meter(tmp_path, free_
 
 
 def test_the_division_of_a_batch_does_not_change_the_measures(tmp_path, free_port):
-    # In float64 and without batch statistics, as in test_ranks.py. Steps 1 and 3 of 4.
-    args = ["precision=fp64", "model.norm=group", "batch_size=40", "diagnostics.every=2"]
+    # In float64 and without batch statistics, as in test_ranks.py. Steps 1 and 5 of 5.
+    args = ["precision=fp64", "model.norm=group", "dataset.train_samples=100", "epochs=1"]
+    args += ["diagnostics.every=4"]
     whole = train_tables(tmp_path, "whole", *args)["corridor_meter"]
     assert len(whole) == 2
     assert (whole["kappa"] > 0).all()
     for n in (1, 2):
-        name, cut = f"{n}x10", [*args, "device_batch_size=10"]
+        name, cut = f"{n}x5", [*args, "device_batch_size=5"]
         divided = train_tables(tmp_path, name, *cut, n=n, port=free_port)["corridor_meter"]
         for column in METER_COLUMNS:
             expected = pytest.approx(whole[column].tolist(), rel=1e-9)
