@@ -73,7 +73,7 @@ def undisturbed(tmp_path_factory):
     ("optimizer", "kills"),
     [
         (["optimizer=clr"], 20),
-        (["optimizer=sgd", "+optimizer.momentum=0.9"], 4),
+        (["optimizer=sgd", "+optimizer.momentum=0.9"], 3),
         (
             [
                 "optimizer=sgd",
@@ -81,7 +81,7 @@ def undisturbed(tmp_path_factory):
                 "optimizer.lr=0.001",
                 "+optimizer.betas=[0.9,0.95]",
             ],
-            4,
+            3,
         ),
     ],
     ids=["clr", "momentum", "nadam"],
