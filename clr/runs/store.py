@@ -33,6 +33,7 @@ from clr.errors import Busy, UserError, first_line
 from clr.files import write_text
 from clr.runs.identity import identity
 from clr.runs.lease import acquire
+from clr.runs.progress_file import PROGRESS_FILE
 from clr.runs.record import decode_record, encode_record
 
 # The lock of an owner that died on this host is taken over at once. An owner on another host cannot
@@ -200,7 +201,7 @@ class Store:
         """Mark a run as completed: write its run.json and delete what only resuming needs."""
         folder = self.folder(name)
         write_text(encode_record(content, indent=1), folder / "run.json")
-        (folder / "progress.json").unlink(missing_ok=True)
+        (folder / PROGRESS_FILE).unlink(missing_ok=True)
         shutil.rmtree(self.checkpoint_folder(name), ignore_errors=True)
 
     def _check_unchanged(self, name: str, begun: dict[str, Any], wanted: dict[str, Any]) -> None:
