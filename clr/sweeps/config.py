@@ -23,9 +23,12 @@ class TaskConfig:
     overrides: list[str] = MISSING  # of configs/train.yaml, for each run of the task
     batch_size: int = MISSING  # the headline batch size
     batch_sizes: list[int] | None = None  # of the figures over batch sizes
+    epochs_at: dict[int, int] | None = None  # by batch size: epochs instead of those of `overrides`
     learning_rates: Numbers = field(default_factory=list)  # of optimizers with the key lr
     max_lr: Any = None  # of optimizers with the key max_lr; null is their own default
     corridor_meter_every: int | None = None  # diagnostics.every of the runs at `batch_size`
+    # Of the runs at a fixed rate, only those at these rates are measured; null is all.
+    corridor_meter_rates: Numbers | None = None
 
 
 @dataclass

@@ -59,7 +59,8 @@ def _need_overrides(need: NeedConfig, task: TaskConfig, seeds: list[int]) -> Ite
                 for choice in _optimizer_overrides(optimizer, task):
                     yield [
                         *task.overrides,
-                        *_corridor_meter(task, batch_size),
+                        *_epochs(task, batch_size),
+                        *_corridor_meter(task, batch_size, choice),
                         f"model={need.model}",
                         *choice,
                         f"batch_size={batch_size}",
@@ -67,10 +68,24 @@ def _need_overrides(need: NeedConfig, task: TaskConfig, seeds: list[int]) -> Ite
                     ]
 
 
-def _corridor_meter(task: TaskConfig, batch_size: int) -> list[str]:
-    """Measure the task's runs at the headline batch size, whichever figure they are trained for."""
+def _epochs(task: TaskConfig, batch_size: int) -> list[str]:
+    """Return the override of the budget at a batch size that has its own."""
+    epochs = (task.epochs_at or {}).get(batch_size)
+    return [] if epochs is None else [f"epochs={epochs}"]
+
+
+def _corridor_meter(task: TaskConfig, batch_size: int, choice: list[str]) -> list[str]:
+    """Measure the task's runs at the headline batch size, whichever figure they are trained for.
+
+    `choice` is the optimizer of the run, as overrides.
+    """
     if task.corridor_meter_every is None or batch_size != task.batch_size:
         return []
+    rates = [override for override in choice if override.startswith("optimizer.lr=")]
+    if task.corridor_meter_rates is not None and rates:
+        measured = {f"optimizer.lr={rate}" for rate in task.corridor_meter_rates}
+        if not measured.intersection(rates):
+            return []
     return [f"diagnostics.every={task.corridor_meter_every}"]
 
 
