@@ -137,10 +137,10 @@ class TrainConfig:
     The keys down to `precision` determine the results and the run id. `wandb` and the execution
     settings below do not enter the run id. Of these, `loader`, `workers`, `data_dir`, `store`,
     `checkpoint`, `diagnostics`, `progress` and `wandb` leave every recorded number as it is,
-    except times. `device`, `device_batch_size` and `compile`, like the number of ranks and of
-    threads (OMP_NUM_THREADS), the hardware and the versions of the libraries, choose the order of
-    floating-point sums: results are equal to the bit only when all of these are equal, and
-    otherwise differ first in the last digits and later visibly, as with another seed.
+    except times. `device`, `device_batch_size`, `compile` and `small_maps`, like the number of
+    ranks and of threads (OMP_NUM_THREADS), the hardware and the versions of the libraries, choose
+    the order of floating-point sums: results are equal to the bit only when all of these are equal,
+    and differ otherwise, first in the last digits and later visibly, as with another seed.
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -157,9 +157,9 @@ class TrainConfig:
 
     # Execution settings, not part of the run id.
     device: str = _key("auto", choices=("auto", "cpu", "cuda"))
-    # Limit on the images that a device holds at once; null is its whole share of the batch.
-    device_batch_size: int | None = _key(None, minimum=2)
+    device_batch_size: int | None = _key(None, minimum=2)  # null: the whole share of the batch
     compile: bool = False  # torch.compile
+    small_maps: str = _key("convolve", choices=("convolve", "matmul"))  # clr.training.small_maps
     # auto: FFCV if it is installed, else torch.
     loader: str = _key("auto", choices=("auto", "ffcv", "torch"))
     workers: int = _key(1, minimum=0)  # loading threads (ffcv) or processes (torch)

@@ -14,6 +14,7 @@ from clr.training.device import Compute, check_norm, pick_device, set_precision
 from clr.training.distributed import BatchDivision, Ranks, divide
 from clr.training.models import build_model
 from clr.training.optimizers import build_optimizer
+from clr.training.small_maps import use_matrix_products
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def build_setup(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks) -> Setup:
     transform = Transform(info, cfg.dataset.crop_padding, cfg.dataset.flip)
 
     model = build_model(cfg.model, len(info.classes), cfg.seed)
+    if cfg.small_maps == "matmul":
+        use_matrix_products(model)
     model = model.to(device, compute.dtype).to(memory_format=torch.channels_last)
     optimizer = build_optimizer(cfg.optimizer, model)
     # For models and optimizers that draw random numbers while they train.
