@@ -68,7 +68,7 @@ class Cap:
 @dataclass
 class Agreement:
     windows: int = MISSING
-    spread: float = MISSING
+    chance: float = MISSING
     share: float = MISSING
 
 
