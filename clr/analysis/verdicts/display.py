@@ -125,10 +125,11 @@ def agreement(table: pd.DataFrame) -> Table:
 
 
 def _scope(row: Mapping[Any, Any]) -> str:
-    """Data, model and batch size of a row; empty for a claim about a figure without runs."""
+    """Data, model, batch size and setting of a row; empty for a figure without runs."""
     if not row["data"]:
         return ""
-    return f"{row['data']}, {display_name(row['model'])}, {row['batch_size']}"
+    setting = f", {row['setting']}" if row["setting"] else ""
+    return f"{row['data']}, {display_name(row['model'])}, {row['batch_size']}{setting}"
 
 
 def _markdown_table(

@@ -130,6 +130,7 @@ def _without_runs(
             "data": "",
             "model": "",
             "batch_size": None,
+            "setting": "",
             "seeds": None,
             "scaled": bool(records.protocol["scaled"]),
             "baseline": "",
