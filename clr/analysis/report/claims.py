@@ -25,11 +25,13 @@ _COLUMNS = (
     "ratio_low",
     "ratio_high",
     "rule",
+    "rule_written",
     "verdict",
     "by_numbers",
     "reason",
     "sensitivity",
 )
+_SHARED = ("rule", "statistic", "rule_written")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Claim:
     name: str
     rule: str  # the rule that all rows share; empty if they differ
     statistic: str  # likewise
+    written: str  # when the rule was written, likewise
     rows: list[dict[str, str]]
 
 
@@ -76,7 +79,7 @@ def by_claim(rows: list[dict[str, str]]) -> list[Claim]:
     for row in rows:
         groups.setdefault(row["claim"], []).append(row)
     return [
-        Claim(name, _shared(own, "rule"), _shared(own, "statistic"), own)
+        Claim(name, *(_shared(own, column) for column in _SHARED), own)
         for name, own in groups.items()
     ]
 

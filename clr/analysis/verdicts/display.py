@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from clr.analysis.names import claim_name, display_name
+from clr.analysis.ratios import Ratio
 from clr.analysis.verdicts import Verdict
-from clr.analysis.verdicts.statistics import Ratio
 
 _COLORS = {Verdict.REPRODUCED: "green", Verdict.NOT_REPRODUCED: "red"}
 # Words for an infinite ratio, by claim.
@@ -75,7 +75,7 @@ def markdown(claims: pd.DataFrame) -> str:
 
 
 def matrix(claims: pd.DataFrame) -> str:
-    """Verdicts as a Markdown matrix of scopes and claims, with a legend and the rules' date."""
+    """Verdicts as a Markdown matrix of scopes and claims, with a legend and the rules' dates."""
     names = list(dict.fromkeys(claims["claim"]))
     signs: dict[str, dict[str, str]] = {}
     for row in claims[claims["data"] != ""].to_dict("records"):
@@ -84,8 +84,18 @@ def matrix(claims: pd.DataFrame) -> str:
     header = ("data, model, batch size", *map(claim_name, names))
     table = _markdown_table(header, ["---", *[":-:"] * len(names)], rows)
     legend = ", ".join(f"{verdict.sign} {verdict}" for verdict in Verdict)
-    written = " ".join(dict.fromkeys(claims["rule_written"]))
-    return f"{table}\n\n{legend}; empty: no figure of the claim shows these runs. {written}"
+    return (
+        f"{table}\n\n{legend}; empty: no figure of the claim shows these runs.\n\n{written(claims)}"
+    )
+
+
+def written(claims: pd.DataFrame) -> str:
+    """Sentences on when the rules were written, each with the claims that share it."""
+    names: dict[str, list[str]] = {}
+    for claim, line in claims[["claim", "rule_written"]].drop_duplicates().itertuples(index=False):
+        names.setdefault(line, []).append(claim_name(claim))
+    lines = [f"{', '.join(own)}: {line[0].lower()}{line[1:]}" for line, own in names.items()]
+    return f"Rules. {' '.join(line[0].upper() + line[1:] for line in lines)}"
 
 
 def ratio_text(row: Mapping[Any, Any]) -> str:
