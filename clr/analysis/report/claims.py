@@ -31,7 +31,6 @@ _COLUMNS = (
     "reason",
     "sensitivity",
 )
-_SHARED = ("rule", "statistic", "rule_written")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Claim:
     name: str
     rule: str  # the rule that all rows share; empty if they differ
     statistic: str  # likewise
-    written: str  # when the rule was written, likewise
+    written: str  # likewise: when the rule was written
     rows: list[dict[str, str]]
 
 
@@ -79,7 +78,13 @@ def by_claim(rows: list[dict[str, str]]) -> list[Claim]:
     for row in rows:
         groups.setdefault(row["claim"], []).append(row)
     return [
-        Claim(name, *(_shared(own, column) for column in _SHARED), own)
+        Claim(
+            name,
+            rule=_shared(own, "rule"),
+            statistic=_shared(own, "statistic"),
+            written=_shared(own, "rule_written"),
+            rows=own,
+        )
         for name, own in groups.items()
     ]
 

@@ -84,18 +84,16 @@ def matrix(claims: pd.DataFrame) -> str:
     header = ("data, model, batch size", *map(claim_name, names))
     table = _markdown_table(header, ["---", *[":-:"] * len(names)], rows)
     legend = ", ".join(f"{verdict.sign} {verdict}" for verdict in Verdict)
-    return (
-        f"{table}\n\n{legend}; empty: no figure of the claim shows these runs.\n\n{written(claims)}"
-    )
+    dates = f"When the rules were written:\n\n{written(claims)}"
+    return f"{table}\n\n{legend}; empty: no figure of the claim shows these runs.\n\n{dates}"
 
 
 def written(claims: pd.DataFrame) -> str:
-    """Sentences on when the rules were written, each with the claims that share it."""
+    """Markdown list of when the rules were written, one line for the claims that share a date."""
     names: dict[str, list[str]] = {}
     for claim, line in claims[["claim", "rule_written"]].drop_duplicates().itertuples(index=False):
         names.setdefault(line, []).append(claim_name(claim))
-    lines = [f"{', '.join(own)}: {line[0].lower()}{line[1:]}" for line, own in names.items()]
-    return f"Rules. {' '.join(line[0].upper() + line[1:] for line in lines)}"
+    return "\n".join(f"- {', '.join(own)}: {line}" for line, own in names.items())
 
 
 def ratio_text(row: Mapping[Any, Any]) -> str:

@@ -130,7 +130,7 @@ def _check(rules: Rules, path: Path) -> None:
 
 
 def provenance_line(claim: str, protocol: str, rules: Rules) -> str:
-    """Sentence on when the rule of a claim was written: before or after results were seen.
+    """Clause on when the rule of a claim was written: before or after results were seen.
 
     A claim whose verdict depends on the interval of its ratio gives the date of the interval as
     well.
@@ -145,15 +145,15 @@ def provenance_line(claim: str, protocol: str, rules: Rules) -> str:
         interval = rules.interval.written
     if protocol not in rules.seen:
         both = f"{rule}, its interval on {interval}" if interval else rule
-        return f"Written on {both}, before any run of the protocol {protocol}: fixed in advance."
+        return f"written on {both}, before any run of the protocol {protocol}"
     seen = rules.seen[protocol]
-    extent = f" ({seen.extent})" if seen.extent else ""
-    event = f"the author first saw results of the protocol {protocol} on {seen.first}{extent}"
-    order = _order(rule, seen.first)
-    fixed = "fixed in advance" if order == "before" else "not fixed in advance"
-    line = f"Written on {rule}, {order} {event}: {fixed}."
+    extent = f", {seen.extent}" if seen.extent else ""
+    line = (
+        f"written on {rule}, {_order(rule, seen.first)} the author first saw results of the "
+        f"protocol {protocol} ({seen.first}{extent})"
+    )
     if interval:
-        line += f" Its interval was written on {interval}, {_order(interval, seen.first)} that."
+        line += f"; its interval was written on {interval}, {_order(interval, seen.first)} that"
     return line
 
 
