@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from clr.analysis.figures import style
 from clr.analysis.figures.panels import read_tag
+from clr.analysis.figures.single_steps import MAX_VERTICES
 from clr.analysis.names import display_name
 from clr.analysis.tables import Tables
 
@@ -31,6 +32,8 @@ def describe(figure: Figure, tables: Tables, title: str, notes: list[str]) -> No
     if tables.runs["seed"].nunique() > 1:
         notes.append("Lines: mean over the seeds; bands: lowest to highest seed.")
     roles = {read_tag(line)[0] for ax in figure.axes for line in ax.lines}
+    if "step" in roles:
+        notes.append(_single_steps(tables))
     if "other" in roles:
         notes.append("Gray: the other learning rates, darker for larger ones.")
     if "diverged" in roles:
@@ -51,6 +54,17 @@ def write_caption(figure: Figure, paragraphs: list[str]) -> None:
     figure.supxlabel(text, x=0.01, ha="left", **small)
     # `style.save` writes this version, without line breaks, into the PNG file.
     figure.set_label("\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
+
+
+def _single_steps(tables: Tables) -> str:
+    """Sentence on the faint lines of `single_steps`."""
+    longest = int(tables.steps["step"].max())
+    if longest <= MAX_VERTICES:
+        return "Faint: the single steps of the first seed."
+    return (
+        "Faint: the single steps of the first seed, of more than "
+        f"{MAX_VERTICES} steps only the lowest and the highest of each {MAX_VERTICES // 2}th part."
+    )
 
 
 def _facts(runs: pd.DataFrame) -> str:
