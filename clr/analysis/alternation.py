@@ -63,7 +63,8 @@ def alternation(steps: pd.DataFrame) -> pd.DataFrame:
             window = slice(start, start + WINDOW)
             value = lag_one_autocorrelation(logarithms[window])
             rows.append((run_id, float(numbers[window].mean()), value))
-    return pd.DataFrame(rows, columns=["run_id", "step", "autocorrelation"])
+    table = pd.DataFrame(rows, columns=["run_id", "step", "autocorrelation"])
+    return table.astype({"run_id": "str", "step": float, "autocorrelation": float})
 
 
 def _stride(steps: int) -> int:

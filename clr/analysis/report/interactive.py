@@ -139,7 +139,7 @@ def _draw(plot: Any, curve: PlotCurve) -> list[GlyphRenderer]:
     columns: dict[str, Any] = {str(name): x.to_numpy(np.float32) for name, x in points.items()}
     source = ColumnDataSource(columns)
     color, width = to_hex(line.get_color()), PIXELS_PER_POINT * line.get_linewidth()
-    stroke: dict[str, Any] = {"line_color": color, "line_width": width}
+    stroke: dict[str, Any] = {"line_color": color, "line_width": width, "line_alpha": curve.alpha}
     drawn = []
     if "low" in points and curve.filled:
         fill: dict[str, Any] = {"fill_color": color, "fill_alpha": 0.2}
