@@ -16,8 +16,15 @@ from clr.analysis.tables import Tables
 CHARACTERS_PER_INCH = 21  # of the caption
 
 
-def describe(figure: Figure, tables: Tables, title: str, notes: list[str]) -> None:
+SPREAD = "Lines: mean over the seeds; bands: lowest to highest seed."
+
+
+def describe(
+    figure: Figure, tables: Tables, title: str, notes: list[str], spread: str = SPREAD
+) -> None:
     """Write the title, and a caption with what was run, the protocol, `notes` and the legend.
+
+    `spread` says how the curves summarize the seeds.
 
     The title says if runs are missing.
     """
@@ -30,7 +37,7 @@ def describe(figure: Figure, tables: Tables, title: str, notes: list[str]) -> No
     kind = "Scaled-down protocol" if protocol["scaled"] else "Protocol"
     notes = [f"{kind} “{protocol['name']}”: {protocol['title']}.", *notes]
     if tables.runs["seed"].nunique() > 1:
-        notes.append("Lines: mean over the seeds; bands: lowest to highest seed.")
+        notes.append(spread)
     roles = {read_tag(line)[0] for ax in figure.axes for line in ax.lines}
     if "step" in roles:
         notes.append(_single_steps(tables))

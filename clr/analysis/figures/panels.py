@@ -19,8 +19,8 @@ from clr.analysis.names import display_name
 
 # main: a curve in color; other: a curve in gray; band: the range of a main curve over the seeds;
 # diverged: the cross at the end of a curve; level: a labeled horizontal line; step: the single
-# steps behind a main curve.
-Role = Literal["main", "other", "band", "diverged", "level", "step"]
+# steps behind a main curve; end: the mark where a curve of the race ends.
+Role = Literal["main", "other", "band", "diverged", "level", "step", "end"]
 TITLE_WIDTH = 50  # characters per line of a panel's title
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 4.5}
 

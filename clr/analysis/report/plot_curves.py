@@ -62,8 +62,8 @@ def plot_curves(ax: Axes) -> list[PlotCurve]:
         points = _points(ax, line)
         if role == "main":
             points = _with_band(points, ax, name)
-        shown = {"diverged": f"{name} diverged", "step": str(line.get_label())}.get(role, name)
-        shown = shown or label
+        named = {"diverged": f"{name} diverged"} | dict.fromkeys(("step", "end"), line.get_label())
+        shown = str(named.get(role, name) or label)
         curves.append(PlotCurve(shown, label, line, points, filled=True))
     return curves
 
