@@ -65,7 +65,7 @@ def target_losses(start: float, end: float, fractions: Sequence[float]) -> Numbe
 
 
 def race_targets(
-    curves: list[LossCurve], baseline: list[LossCurve], fractions: Sequence[float]
+    curves: Sequence[LossCurve], baseline: Sequence[LossCurve], fractions: Sequence[float]
 ) -> pd.DataFrame:
     """Targets of a race, as a table with the columns `fraction` and `target_loss`.
 
@@ -76,13 +76,17 @@ def race_targets(
     end as low as that. The targets are the same if the two optimizers change places.
     """
     start = float(np.mean([curve.loss[0] for curve in (*curves, *baseline)]))
-    sides = [[curve.end for curve in side] for side in (curves, baseline)]
-    end = max(min(sides, key=lambda ends: (sum(ends) / len(ends), max(ends))))
+    _, end = min(_mean_and_highest_end(side) for side in (curves, baseline))
     losses = target_losses(start, end, fractions)
     return pd.DataFrame({"fraction": list(fractions), "target_loss": losses})
 
 
-def steps_to(curves: list[LossCurve], target: float) -> pd.Series:
+def _mean_and_highest_end(curves: Sequence[LossCurve]) -> tuple[float, float]:
+    ends = [curve.end for curve in curves]
+    return float(np.mean(ends)), max(ends)
+
+
+def steps_to(curves: Sequence[LossCurve], target: float) -> pd.Series:
     """First step, from 1, with a trailing loss of at most `target`, indexed by seed.
 
     The fewest steps if a seed has several runs. inf if the target is never reached; a diverged run
@@ -97,7 +101,10 @@ def steps_to(curves: list[LossCurve], target: float) -> pd.Series:
 
 
 def race(
-    curves: list[LossCurve], baseline: list[LossCurve], targets: pd.DataFrame, confidence: float
+    curves: Sequence[LossCurve],
+    baseline: Sequence[LossCurve],
+    targets: pd.DataFrame,
+    confidence: float,
 ) -> pd.DataFrame:
     """Steps of an optimizer over those of a baseline, to each target.
 

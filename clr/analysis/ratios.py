@@ -26,6 +26,11 @@ class Ratio:
     high: float
 
     @property
+    def lower_bound(self) -> float:
+        """Lower end of the interval; the ratio itself for a single seed."""
+        return self.value if math.isnan(self.low) else self.low
+
+    @property
     def upper_bound(self) -> float:
         """Upper end of the interval; the ratio itself for a single seed."""
         return self.value if math.isnan(self.high) else self.high
