@@ -162,6 +162,8 @@ def _reason_without_runs(figure: str, records: Records) -> str:
         )
     if any(figure in scope.figures for scope in records.scopes):
         return ""
+    if not figure.isdigit():  # not in the paper: other protocols do not lack it
+        return ""
     return f"the protocol {protocol} does not include {figure_name(figure)}"
 
 
