@@ -5,8 +5,6 @@ import json
 import pandas as pd
 from claim_tables import SEEDS, Setting, run_row, step_rows
 
-Curve = tuple  # an optimizer and its fixed rate, or None
-
 
 def write_cells(folder, cells, missing=()):
     """Write one task per cell.
@@ -16,7 +14,7 @@ def write_cells(folder, cells, missing=()):
         missing: run ids that figures need and runs.csv lacks.
     """
     runs, steps, needed = [], [], []
-    for task, (title, curves) in enumerate(cells.items()):
+    for task, curves in enumerate(cells.values()):
         for (optimizer, rate), by_seed in curves.items():
             for seed, losses in by_seed.items():
                 run = run_row(optimizer, rate, seed, losses, Setting())

@@ -137,7 +137,7 @@ def _add_legend(ax: Axes, cells: list[Cell], looks: dict[str, style.Look]) -> No
         color = looks[optimizer]["color"]
         handles.append(Line2D([], [], color=color, label=labels[optimizer], **look))
     above = 1 + LEGEND / (ROW * len(cells))
-    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, above), "borderaxespad": 0}
+    place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, above), "borderaxespad": 0}
     ax.legend(handles=handles, ncols=len(handles), **place)
 
 
