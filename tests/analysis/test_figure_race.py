@@ -16,8 +16,6 @@ def race_tables(folder, factor, seeds_factor=1.0, sizes=(64,)):
     The factor of seed 2 is `seeds_factor` times as large.
     """
     write(folder, batch_sizes=sizes, rates=(None, 0.01, 0.1, 0.3), epochs=EPOCHS)
-    named = (folder / "figure_runs.csv").read_text().replace("\n6,", "\nrace,")
-    (folder / "figure_runs.csv").write_text(named)
 
     def fall(steps):
         clr = steps.groupby("run_id")["learning_rate"].transform("nunique") > 1
