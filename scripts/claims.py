@@ -52,7 +52,7 @@ def main() -> None:
     for name, table in tables.items():
         write_table(table, arguments.folder, name)
     display.print_tables(display.terminal(claims))
-    print(*claims["rule_written"].unique(), sep="\n")
+    print(display.written(claims))
     print(f"{display.summary(claims)}; tables in {arguments.folder}")
 
 

@@ -25,6 +25,7 @@ _COLUMNS = (
     "ratio_low",
     "ratio_high",
     "rule",
+    "rule_written",
     "verdict",
     "by_numbers",
     "reason",
@@ -39,6 +40,7 @@ class Claim:
     name: str
     rule: str  # the rule that all rows share; empty if they differ
     statistic: str  # likewise
+    written: str  # likewise: when the rule was written
     rows: list[dict[str, str]]
 
 
@@ -76,7 +78,13 @@ def by_claim(rows: list[dict[str, str]]) -> list[Claim]:
     for row in rows:
         groups.setdefault(row["claim"], []).append(row)
     return [
-        Claim(name, _shared(own, "rule"), _shared(own, "statistic"), own)
+        Claim(
+            name,
+            rule=_shared(own, "rule"),
+            statistic=_shared(own, "statistic"),
+            written=_shared(own, "rule_written"),
+            rows=own,
+        )
         for name, own in groups.items()
     ]
 

@@ -18,7 +18,6 @@ from markupsafe import Markup
 from clr.analysis import tables
 from clr.analysis.report import claims, pictures, summary
 from clr.analysis.verdicts import Verdict
-from clr.analysis.verdicts.rules import provenance_line
 from clr.files import write_text
 from clr.runs.tables import Results
 
@@ -43,7 +42,6 @@ def build(folder: Path) -> str:
         "counts": [(verdict, counts[verdict]) for verdict in Verdict],
         "claims": claims.by_claim(rows),
         "scopes": claims.by_scope(rows),
-        "rules_written": provenance_line(results.protocol["name"]),
         "assumptions": Markup(summary.assumptions()),
         "compared": summary.compared(folder),
         "comparison": pictures.read_comparison(folder),

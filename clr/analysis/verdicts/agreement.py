@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from clr.analysis.ratios import Numbers
 from clr.analysis.verdicts.baselines import spread
-from clr.analysis.verdicts.evidence import Numbers, Records, Run
+from clr.analysis.verdicts.evidence import Records, Run
 from clr.analysis.verdicts.rules import Agreement
 
 SCOPE = ["dataset", "model", "batch_size"]

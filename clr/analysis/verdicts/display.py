@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from clr.analysis.names import claim_name, display_name
+from clr.analysis.ratios import Ratio
 from clr.analysis.verdicts import Verdict
-from clr.analysis.verdicts.statistics import Ratio
 
 _COLORS = {Verdict.REPRODUCED: "green", Verdict.NOT_REPRODUCED: "red"}
 # Words for an infinite ratio, by claim.
@@ -75,7 +75,7 @@ def markdown(claims: pd.DataFrame) -> str:
 
 
 def matrix(claims: pd.DataFrame) -> str:
-    """Verdicts as a Markdown matrix of scopes and claims, with a legend and the rules' date."""
+    """Verdicts as a Markdown matrix of scopes and claims, with a legend and the rules' dates."""
     names = list(dict.fromkeys(claims["claim"]))
     signs: dict[str, dict[str, str]] = {}
     for row in claims[claims["data"] != ""].to_dict("records"):
@@ -84,8 +84,16 @@ def matrix(claims: pd.DataFrame) -> str:
     header = ("data, model, batch size", *map(claim_name, names))
     table = _markdown_table(header, ["---", *[":-:"] * len(names)], rows)
     legend = ", ".join(f"{verdict.sign} {verdict}" for verdict in Verdict)
-    written = " ".join(dict.fromkeys(claims["rule_written"]))
-    return f"{table}\n\n{legend}; empty: no figure of the claim shows these runs. {written}"
+    dates = f"When the rules were written:\n\n{written(claims)}"
+    return f"{table}\n\n{legend}; empty: no figure of the claim shows these runs.\n\n{dates}"
+
+
+def written(claims: pd.DataFrame) -> str:
+    """Markdown list of when the rules were written, one line for the claims that share a date."""
+    names: dict[str, list[str]] = {}
+    for claim, line in claims[["claim", "rule_written"]].drop_duplicates().itertuples(index=False):
+        names.setdefault(line, []).append(claim_name(claim))
+    return "\n".join(f"- {', '.join(own)}: {line}" for line, own in names.items())
 
 
 def ratio_text(row: Mapping[Any, Any]) -> str:

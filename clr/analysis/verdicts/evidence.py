@@ -14,10 +14,10 @@ from pandas.api.types import is_numeric_dtype
 
 from clr.analysis.baseline import diverged
 from clr.analysis.names import display_name
+from clr.analysis.race import LossCurve, loss_curve
+from clr.analysis.ratios import Numbers
 from clr.errors import UserError
 from clr.runs.tables import Results, read_results
-
-Numbers = NDArray[np.float64]
 
 _TEXT_COLUMNS = ("run_id", "dataset", "data_label", "model", "optimizer", "status")
 _NUMBER_COLUMNS = ("num_train", "batch_size", "seed", "learning_rate", "final_train_loss")
@@ -26,14 +26,10 @@ _PROTOCOL_KEYS = ("name", "scaled", "seeds")
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(LossCurve):
     """One run, with one array element per step."""
 
     run_id: str
-    seed: int
-    diverged: bool
-    loss: Numbers  # of the step's batch
-    trailing_loss: Numbers  # mean loss over the epoch that ends with the step
     rate: Numbers  # learning rate of the step
     epoch: NDArray[np.int64]  # from 0
     final_loss: float  # mean loss over the last epoch; inf if the run diverged
@@ -171,29 +167,24 @@ def _runs(
     rows: pd.DataFrame, steps: dict[str, pd.DataFrame], window_epochs: float, folder: Path
 ) -> dict[str, Run]:
     runs = {}
-    for (_, row), has_diverged in zip(rows.iterrows(), diverged(rows), strict=True):
+    for _, row in rows.assign(diverged=diverged(rows)).iterrows():
         run_id = str(row["run_id"])
         if run_id not in steps:
             raise UserError(
                 f"{folder / 'steps.parquet'} lacks the run {run_id} of runs.csv; create both again "
                 f"with: make reproduce PROTOCOL={folder.resolve().name}"
             )
-        window = max(1, round(window_epochs * (row["num_train"] // row["batch_size"])))
-        runs[run_id] = _run(row, steps[run_id].sort_values("step"), window, has_diverged)
+        curve = loss_curve(row, steps[run_id], window_epochs)
+        runs[run_id] = _run(row, steps[run_id].sort_values("step"), curve)
     return runs
 
 
-def _run(row: pd.Series, steps: pd.DataFrame, window: int, has_diverged: bool) -> Run:
-    # One infinite loss would turn every later mean into nan.
-    finite_loss = steps["loss"].replace([math.inf, -math.inf], math.nan)
+def _run(row: pd.Series, steps: pd.DataFrame, curve: LossCurve) -> Run:
     return Run(
-        str(row["run_id"]),
-        int(row["seed"]),
-        bool(has_diverged),
-        loss=steps["loss"].to_numpy(float),
-        trailing_loss=finite_loss.rolling(window, min_periods=1).mean().to_numpy(float),
+        **vars(curve),
+        run_id=str(row["run_id"]),
         rate=steps["learning_rate"].to_numpy(float),
         epoch=steps["epoch"].to_numpy(np.int64),
-        final_loss=math.inf if has_diverged else float(row["final_train_loss"]),
+        final_loss=math.inf if curve.diverged else float(row["final_train_loss"]),
         accuracy=float(row.get("final_test_accuracy", math.nan)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from clr.analysis.verdicts.statistics import Ratio
+from clr.analysis.ratios import Ratio
 
 
 @dataclass(frozen=True)

@@ -3,70 +3,78 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from clr.analysis.race import equal_fractions
 from clr.config import CONFIGS
 from clr.errors import UserError, first_line
 
-
-@dataclass
-class Written:
-    """Date of the rules, and the protocols whose results the author had seen by then."""
-
-    date: str = MISSING
-    after: dict[str, str] = MISSING  # protocol: date of its first committed results
-    before: list[str] = MISSING  # protocols without any run by then
+# Claims whose verdict depends on the interval of the ratio.
+INTERVAL_DECIDES = ("converges", "quicker")
 
 
 @dataclass
-class Bootstrap:
-    resamples: int = MISSING
+class Seen:
+    """Results of a protocol that the author had seen."""
+
+    first: str = MISSING  # date or time at which the author first saw any of them
+    extent: str = ""  # what was seen, if not the whole protocol
+
+
+@dataclass
+class Dated:
+    """A part of the rules."""
+
+    written: str = MISSING  # date, or time in UTC
+
+
+@dataclass
+class Interval(Dated):
     confidence: float = MISSING
-    seed: int = MISSING
 
 
 @dataclass
-class NotTested:
+class NotTested(Dated):
     seeds: int = MISSING
     left_start: float = MISSING
 
 
 @dataclass
-class Converges:
+class Converges(Dated):
     figures: list[str] = MISSING
     fall: float = MISSING
     still_falling: float = MISSING
 
 
 @dataclass
-class Quicker:
+class Quicker(Dated):
     figures: list[str] = MISSING
-    targets: list[float] = MISSING
+    targets: int = MISSING
     headline: float = MISSING
 
 
 @dataclass
-class Adapts:
+class Adapts(Dated):
     figures: list[str] = MISSING
     windows: int = MISSING
-    factor: float = MISSING
     shuffles: int = MISSING
+    seed: int = MISSING
     chance: float = MISSING
 
 
 @dataclass
-class Cap:
+class Cap(Dated):
     figures: list[str] = MISSING
     rate: float = MISSING
 
 
 @dataclass
-class Agreement:
+class Agreement(Dated):
     windows: int = MISSING
     chance: float = MISSING
     share: float = MISSING
@@ -76,12 +84,12 @@ class Agreement:
 class Rules:
     """The keys of configs/claims.yaml, where each is explained."""
 
-    written: Written = field(default_factory=Written)
+    seen: dict[str, Seen] = MISSING  # by protocol; the others have no runs yet
     optimizer: str = MISSING
     baseline: str = MISSING
     paper_data: list[str] = MISSING
     window_epochs: float = MISSING
-    bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    interval: Interval = field(default_factory=Interval)
     not_tested: NotTested = field(default_factory=NotTested)
     converges: Converges = field(default_factory=Converges)
     quicker: Quicker = field(default_factory=Quicker)
@@ -98,48 +106,60 @@ def load(path: Path = CONFIGS / "claims.yaml") -> Rules:
     except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: {first_line(error)}") from None
     assert isinstance(rules, Rules)
-    if rules.quicker.headline not in rules.quicker.targets:
-        raise UserError(
-            f"{path}: quicker.headline={rules.quicker.headline} is not one of quicker.targets; "
-            "add it there"
-        )
-    for day in (rules.written.date, *rules.written.after.values()):
-        try:
-            date.fromisoformat(day)
-        except ValueError:
-            raise UserError(
-                f"{path}: {day!r} below `written` is not a date; write it as 2026-01-31"
-            ) from None
+    _check(rules, path)
     return rules
 
 
-def provenance_line(protocol: str, rules: Rules | None = None) -> str:
-    """Sentence on whether the rules were written before or after the results of `protocol`.
+def _check(rules: Rules, path: Path) -> None:
+    quicker = rules.quicker
+    if quicker.headline not in equal_fractions(quicker.targets):
+        raise UserError(
+            f"{path}: quicker.headline={quicker.headline} is not a multiple of 1/{quicker.targets} "
+            "up to 1; change quicker.headline or quicker.targets"
+        )
+    dated: list[Dated] = [rules.interval, rules.not_tested, rules.converges, quicker]
+    dated += [rules.adapts, rules.cap, rules.agreement]
+    days = [part.written for part in dated] + [seen.first for seen in rules.seen.values()]
+    for day in days:
+        try:
+            datetime.fromisoformat(day)
+        except ValueError:
+            raise UserError(
+                f"{path}: {day!r} is not a date; write it as 2026-01-31 or 2026-01-31 23:59"
+            ) from None
+
+
+def provenance_line(claim: str, protocol: str, rules: Rules) -> str:
+    """Clause on when the rule of a claim was written: before or after results were seen.
+
+    A claim whose verdict depends on the interval of its ratio gives the date of the interval as
+    well.
 
     Args:
+        claim: name of a claim, such as "quicker".
         protocol: name of a protocol, such as "quick".
-        rules: the rules, read from configs/claims.yaml by default.
+        rules: the rules of configs/claims.yaml.
     """
-    written = (rules or load()).written
-    if protocol in written.after:
-        first = written.after[protocol]
-        return (
-            f"The rules were written on {written.date}, after the author had seen results of the "
-            f"protocol {protocol} (first committed on {first}): they were not fixed in advance."
-        )
-    if protocol in written.before:
-        return (
-            f"The rules were written on {written.date}, before any run of the protocol {protocol}."
-        )
-    return (
-        f"The rules were written on {written.date}, after the author had seen results of "
-        f"{_listed(list(written.after))}, and before any run of {_listed(written.before)}."
+    rule, interval = getattr(rules, claim).written, ""
+    if claim in INTERVAL_DECIDES and rules.interval.written != rule:
+        interval = rules.interval.written
+    if protocol not in rules.seen:
+        both = f"{rule}, its interval on {interval}" if interval else rule
+        return f"written on {both}, before any run of the protocol {protocol}"
+    seen = rules.seen[protocol]
+    extent = f", {seen.extent}" if seen.extent else ""
+    line = (
+        f"written on {rule}, {_order(rule, seen.first)} the author first saw results of the "
+        f"protocol {protocol} ({seen.first}{extent})"
     )
+    if interval:
+        line += f"; its interval was written on {interval}, {_order(interval, seen.first)} that"
+    return line
 
 
-def _listed(names: list[str]) -> str:
-    """Names as in "a, b and c"."""
-    if not names:
-        return "no protocol"
-    first, last = ", ".join(names[:-1]), names[-1]
-    return f"{first} and {last}" if first else last
+def _order(written: str, seen: str) -> str:
+    """Return "before" or "after"; "after" for one day if one of the two has no time."""
+    times = datetime.fromisoformat(written), datetime.fromisoformat(seen)
+    if min(len(written), len(seen)) == len("2026-01-31"):
+        return "before" if times[0].date() < times[1].date() else "after"
+    return "before" if times[0] < times[1] else "after"

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from clr.analysis.names import figure_name
+from clr.analysis.ratios import NO_RATIO
 from clr.analysis.verdicts import Verdict
 from clr.analysis.verdicts.baselines import curve_table, scope_columns
 from clr.analysis.verdicts.claims import CLAIMS
@@ -16,7 +17,6 @@ from clr.analysis.verdicts.evidence import Records, Scope
 from clr.analysis.verdicts.finding import Finding
 from clr.analysis.verdicts.quicker import target_table
 from clr.analysis.verdicts.rules import Rules, provenance_line
-from clr.analysis.verdicts.statistics import NO_RATIO
 from clr.errors import UserError, first_line
 
 # Statement of each claim about a figure without runs, whose scopes are unknown.
@@ -80,11 +80,13 @@ def _tested(claim: str, records: Records, rules: Rules) -> list[dict[str, Any]]:
         if figures and scope.select(rules.optimizer):
             finding = CLAIMS[claim](scope, rules)
             row = {"claim": claim, "figure": ", ".join(figures)}
-            rows.append(row | _row(scope, finding, records.protocol, rules))
+            rows.append(row | _row(claim, scope, finding, records.protocol, rules))
     return rows
 
 
-def _row(scope: Scope, finding: Finding, protocol: dict[str, Any], rules: Rules) -> dict[str, Any]:
+def _row(
+    claim: str, scope: Scope, finding: Finding, protocol: dict[str, Any], rules: Rules
+) -> dict[str, Any]:
     seeds = max(rules.not_tested.seeds, len(protocol["seeds"]))
     reservations = [*_reservations(scope, rules, seeds), *finding.reservations]
     if protocol["scaled"]:
@@ -107,7 +109,7 @@ def _row(scope: Scope, finding: Finding, protocol: dict[str, Any], rules: Rules)
         "ratio_low": finding.ratio.low,
         "ratio_high": finding.ratio.high,
         "rule": _rule(finding, rules, seeds),
-        "rule_written": provenance_line(protocol["name"], rules),
+        "rule_written": provenance_line(claim, protocol["name"], rules),
         "verdict": str(Verdict.NOT_TESTED) if reservations else by_numbers,
         "by_numbers": by_numbers,
         "reason": reason,
@@ -138,7 +140,7 @@ def _without_runs(
             "ratio_low": NO_RATIO.low,
             "ratio_high": NO_RATIO.high,
             "rule": rule,
-            "rule_written": provenance_line(records.protocol["name"], rules),
+            "rule_written": provenance_line(claim, records.protocol["name"], rules),
             "verdict": str(Verdict.NOT_TESTED),
             "by_numbers": "",
             "reason": _sentence(reason),
