@@ -19,7 +19,8 @@ from figure_tables import (
 )
 
 STEPS = [1, 3, 5]
-COLUMNS = ("learning_rate", "kappa", "turn", "loss", "correction", "fall")
+# Columns of the panels, in their order; None is the autocorrelation, which is not measured.
+COLUMNS = ("loss", "learning_rate", "turn", None, "kappa", "correction", "fall")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,8 @@ def figure(tables):
     ("label", "name", "rate"), [("CLR", "CLR", None), ("SGD, best rate 0.1", "SGD 0.1", 0.1)]
 )
 def test_each_panel_shows_mean_and_range_of_a_measured_quantity(figure, label, name, rate):
-    for ax, column in zip(figure.axes, COLUMNS, strict=True):
+    measured = [pair for pair in zip(figure.axes, COLUMNS, strict=True) if pair[1]]
+    for ax, column in measured:
         i = MEASURES.index(column)
         seeds = np.array([[measures(rate, seed, step)[i] for step in STEPS] for seed in (0, 1, 2)])
         low, high = band(ax, name)
@@ -47,9 +49,9 @@ def test_only_clr_and_the_best_rate_are_shown(figure):
         assert "other" not in roles(ax)
 
 
-def test_only_the_decrease_of_the_loss_has_a_linear_axis(figure):
+def test_only_the_decrease_of_the_loss_and_the_autocorrelation_have_linear_axes(figure):
     scales = {column: ax.get_yscale() for ax, column in zip(figure.axes, COLUMNS, strict=True)}
-    assert {column for column, scale in scales.items() if scale == "linear"} == {"fall"}
+    assert {column for column, scale in scales.items() if scale == "linear"} == {"fall", None}
 
 
 def test_the_title_has_the_smallest_curvature_of_each_curve(figure):
@@ -78,7 +80,7 @@ def without(meter, ids):
 def test_a_run_without_measurements_is_left_out_and_named(tmp_path):
     edit_parquet(write(tmp_path), "corridor_meter", lambda meter: without(meter, ["6400"]))
     drawn = drawing(tmp_path, "corridor_meter")
-    assert line(drawn.axes[3], "CLR").get_ydata()[0] == 4  # the loss of seeds 1 and 2
+    assert line(drawn.axes[0], "CLR").get_ydata()[0] == 4  # the loss of seeds 1 and 2
     assert "Not measured, therefore not shown: CLR with seed 0." in texts(drawn)
     assert "partial" not in title(drawn)
 
@@ -120,3 +122,46 @@ def test_a_diverged_run_of_the_best_rate_makes_another_rate_the_best(tmp_path):
     edit_runs(write(tmp_path), lambda runs: runs["run_id"] == "641000", status="diverged")
     drawn = drawing(tmp_path, "corridor_meter")
     assert legend(drawn.axes[0]) == ["CLR", "SGD, best rate 0.3"]
+
+
+def alternating(folder, last):
+    """Tables of 40 steps in which the loss of CLR alternates up to the step `last`."""
+    write(folder, batch_sizes=(64,), rates=(None, 0.01, 0.1, 0.3), epochs=20)
+
+    def alternate(steps):
+        clr = steps["run_id"].isin(["6400", "6401", "6402"])
+        even = (steps["step"] <= last) & (steps["step"] % 2 == 0)
+        trend = 0.99 ** steps["step"] * (1 + 0.1 * np.sin(steps["step"] / 3))
+        return steps.assign(loss=trend * np.where(clr & even, 2.0, 1.0))
+
+    edit_parquet(folder, "steps", alternate)
+    edit_parquet(folder, "corridor_meter", lambda meter: meter.assign(turn=3.0))
+    return folder
+
+
+def test_the_autocorrelation_shows_the_end_of_an_alternation(tmp_path):
+    drawn = drawing(alternating(tmp_path, last=20), "corridor_meter")
+    autocorrelation = drawn.axes[3]
+    clr, sgd = line(autocorrelation, "CLR"), line(autocorrelation, "SGD, best rate 0.1")
+    assert clr.get_xdata().tolist() == [8.5, 16.5, 24.5, 32.5]
+    assert clr.get_ydata()[0] < -0.9
+    assert clr.get_ydata()[-1] > 0.5
+    assert min(sgd.get_ydata()) > 0.3
+    assert autocorrelation.get_xlim() == drawn.axes[2].get_xlim()
+
+
+def test_the_caption_compares_the_turn_where_the_loss_alternates_with_elsewhere(tmp_path):
+    caption = texts(drawing(alternating(tmp_path, last=40), "corridor_meter"))
+    # The measured steps 1, 3, …, 39 of each seed are all in a window.
+    for sentence in (
+        "Median turn of CLR, all seeds: 3 at the 60 measured steps where the loss alternates.",
+        "Median turn of SGD, all seeds: 3 at the 60 measured steps where the loss does not",
+    ):
+        assert sentence in caption
+
+
+def test_the_loss_and_the_adaptive_rate_show_their_single_steps(figure):
+    loss, rate = figure.axes[:2]
+    assert roles(loss).count("step") == 2
+    assert roles(rate).count("step") == 1
+    assert line(rate, "CLR, single steps").get_ydata() == pytest.approx(0.01 * np.arange(1, 7))

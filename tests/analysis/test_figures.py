@@ -78,9 +78,10 @@ def test_a_long_run_is_shown_in_means_of_several_steps_and_the_caption_says_so(t
     write(tmp_path, batch_sizes=(64,), rates=(None, 0.01), epochs=125)  # 250 steps
     figure = drawing(tmp_path, 2)
     drawn = line(figure.axes[0], "CLR")
-    assert drawn.get_xdata() == pytest.approx(np.arange(3, 251, 5))
-    assert drawn.get_ydata()[1] == pytest.approx(3 * np.mean(0.4 ** np.arange(5, 10)))
-    assert "Loss: each point is the mean of 5 steps." in texts(figure)
+    # An even number of steps, although 5 would make 50 points: see `steps_per_point`.
+    assert drawn.get_xdata()[:-1] == pytest.approx(np.arange(3.5, 246, 6))
+    assert drawn.get_ydata()[1] == pytest.approx(3 * np.mean(0.4 ** np.arange(6, 12)))
+    assert "Loss: each point is the mean of 6 steps." in texts(figure)
     assert "SGD, best rate 0.01\n(edge of the sweep)" in legend(figure.axes[0])
 
 

@@ -56,11 +56,11 @@ def test_figure_3_says_how_many_steps_a_point_is_at_each_batch_size(tmp_path):
     # 150 steps, of which 60 are kept with batch size 256.
     edit_parquet(write(tmp_path, rates=(None,), epochs=75), "steps", shorten)
     figure = drawing(tmp_path, 3)
-    assert "is the mean of: 3 (batch size 64); 1 (batch size 256)." in texts(figure)
+    assert "is the mean of: 4 (batch size 64); 1 (batch size 256)." in texts(figure)
     drawn = line(figure.axes[0], "CLR, batch size 64")
-    # Steps 1 to 3 and 4 to 6, of 2 per epoch.
-    assert drawn.get_xdata()[:2] == pytest.approx([1, 2.5])
-    assert drawn.get_ydata()[1] == pytest.approx(3 * np.mean(0.4 ** np.array([3, 4, 5])))
+    # Steps 1 to 4 and 5 to 8, of 2 per epoch.
+    assert drawn.get_xdata()[:2] == pytest.approx([1.25, 3.25])
+    assert drawn.get_ydata()[1] == pytest.approx(3 * np.mean(0.4 ** np.array([4, 5, 6, 7])))
 
 
 def test_figure_5_is_figure_3_with_one_batch_size_in_the_color_of_clr(tables):
@@ -126,8 +126,9 @@ def test_figure_6_shows_epoch_means_at_each_batch_size(tables):
         assert ax.get_title() == f"batch size {size} (diverged: rate 1)"
         assert ax.get_ylim() == first.get_ylim()
         assert ax.get_yscale() == "log"
-        assert_curve(ax, "CLR", "CLR", [1, 2, 3], epoch_means(None))
-        assert_curve(ax, "SGD, best rate 0.1", "SGD 0.1", [1, 2, 3], epoch_means(0.1))
+        middles = [0.5, 1.5, 2.5]
+        assert_curve(ax, "CLR", "CLR", middles, epoch_means(None))
+        assert_curve(ax, "SGD, best rate 0.1", "SGD 0.1", middles, epoch_means(0.1))
         assert legend(ax) == ["CLR", "SGD, best rate 0.1"]
 
 

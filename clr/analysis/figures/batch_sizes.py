@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clr.analysis.figures import panels, style
+from clr.analysis.figures import panels, single_steps, style
 from clr.analysis.figures.run_groups import (
     GroupPoints,
     RunGroup,
@@ -16,6 +17,7 @@ from clr.analysis.figures.run_groups import (
     over_seeds,
     steps_per_point,
 )
+from clr.analysis.figures.single_steps import GroupSteps
 from clr.errors import UserError
 
 
@@ -42,17 +44,47 @@ def over_epochs(
 ) -> list[GroupPoints]:
     """Mean or median of `y` in windows of steps, at the epoch of each window's center."""
     drawn = []
-    for size, group in sized.items():
+    for group in sized.values():
         own = group.rows(steps)
         windows = in_windows(own, y, steps_per_point(own), statistic)
         points = over_seeds(windows, "step", y)
-        # An epoch's last, incomplete batch is not trained on.
-        steps_per_epoch = int(group.runs["num_train"].iloc[0]) // size
-        drawn.append((group, points.set_axis(points.index / steps_per_epoch)))
+        drawn.append((group, points.set_axis(points.index / steps_per_epoch(group))))
     return drawn
 
 
-def draw(ax: Axes, drawn: list[GroupPoints], ylim: tuple[float, float] | None) -> None:
-    """Draw the curves in shades of CLR's color, largest batch size first, as legends reverse."""
+def steps_over_epochs(
+    groups: Iterable[RunGroup], steps: pd.DataFrame, y: str, size: int | None = None
+) -> list[GroupSteps]:
+    """Single steps as by `single_steps.select_steps`, over epochs.
+
+    `size` is by default the number of steps that `over_epochs` summarizes in a point.
+    """
+    selected = []
+    for group in groups:
+        own = group.rows(steps)
+        window = steps_per_point(own) if size is None else size
+        for _, values in single_steps.select_steps([group], own, y, window):
+            selected.append((group, values.set_axis(values.index / steps_per_epoch(group))))
+    return selected
+
+
+def steps_per_epoch(group: RunGroup) -> int:
+    """Steps of an epoch, whose last, incomplete batch is not trained on."""
+    return int(group.runs["num_train"].iloc[0] // group.runs["batch_size"].iloc[0])
+
+
+def draw(
+    ax: Axes,
+    drawn: list[GroupPoints],
+    ylim: tuple[float, float] | None,
+    single: Collection[GroupSteps] = (),
+) -> None:
+    """Draw the curves in shades of CLR's color, largest batch size first, as legends reverse.
+
+    `single` are single steps of some of the groups, for behind their curves.
+    """
     for (group, points), shade in zip(drawn[::-1], style.shades(len(drawn)), strict=True):
-        panels.draw_groups(ax, [(group, points)], {group.optimizer: shade}, ylim)
+        looks = {group.optimizer: shade}
+        panels.draw_groups(ax, [(group, points)], looks, ylim)
+        own = [(other, values) for other, values in single if other is group]
+        single_steps.draw(ax, own, looks)

@@ -9,14 +9,22 @@ from matplotlib.figure import Figure
 
 from clr.analysis.figures import style
 from clr.analysis.figures.panels import read_tag
+from clr.analysis.figures.single_steps import MAX_VERTICES
 from clr.analysis.names import display_name
 from clr.analysis.tables import Tables
 
 CHARACTERS_PER_INCH = 21  # of the caption
 
 
-def describe(figure: Figure, tables: Tables, title: str, notes: list[str]) -> None:
+SPREAD = "Lines: mean over the seeds; bands: lowest to highest seed."
+
+
+def describe(
+    figure: Figure, tables: Tables, title: str, notes: list[str], spread: str = SPREAD
+) -> None:
     """Write the title, and a caption with what was run, the protocol, `notes` and the legend.
+
+    `spread` says how the curves summarize the seeds.
 
     The title says if runs are missing.
     """
@@ -29,8 +37,10 @@ def describe(figure: Figure, tables: Tables, title: str, notes: list[str]) -> No
     kind = "Scaled-down protocol" if protocol["scaled"] else "Protocol"
     notes = [f"{kind} “{protocol['name']}”: {protocol['title']}.", *notes]
     if tables.runs["seed"].nunique() > 1:
-        notes.append("Lines: mean over the seeds; bands: lowest to highest seed.")
+        notes.append(spread)
     roles = {read_tag(line)[0] for ax in figure.axes for line in ax.lines}
+    if "step" in roles:
+        notes.append(_single_steps(tables))
     if "other" in roles:
         notes.append("Gray: the other learning rates, darker for larger ones.")
     if "diverged" in roles:
@@ -51,6 +61,17 @@ def write_caption(figure: Figure, paragraphs: list[str]) -> None:
     figure.supxlabel(text, x=0.01, ha="left", **small)
     # `style.save` writes this version, without line breaks, into the PNG file.
     figure.set_label("\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
+
+
+def _single_steps(tables: Tables) -> str:
+    """Sentence on the faint lines of `single_steps`."""
+    longest = int(tables.steps["step"].max())
+    if longest <= MAX_VERTICES:
+        return "Faint: the single steps of the first seed."
+    return (
+        "Faint: the single steps of the first seed, of more than "
+        f"{MAX_VERTICES} steps only the lowest and the highest of each {MAX_VERTICES // 2}th part."
+    )
 
 
 def _facts(runs: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ from clr.analysis.figures import (
     figure4,
     figure6,
     figure9,
+    race,
     style,
 )
 from clr.analysis.figures.availability import missing_lines
@@ -39,6 +40,7 @@ DRAW: dict[str, Callable[[tables.Tables], Figure]] = {
     "8": figure6.draw,
     "9": figure9.draw,
     "corridor_meter": corridor_meter.draw,
+    "race": race.draw,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from clr.analysis.figures import panels, style
+from clr.analysis.figures import panels, single_steps, style
 from clr.analysis.figures.captions import describe
 from clr.analysis.figures.run_groups import (
     accuracy_points,
@@ -25,7 +25,10 @@ def draw(tables: Tables) -> Figure:
     size = steps_per_point(tables.steps)
     losses = in_windows(tables.steps, "loss", size, "mean")
     points = [(group, over_seeds(group.rows(losses), "step", "loss")) for group in groups]
-    panels.draw_groups(left, points, looks, ylim=panels.log_limits(points))
+    single = single_steps.select_steps(groups, tables.steps, "loss", size)
+    ylim = panels.log_limits(points, also=single_steps.shown_range(single))
+    panels.draw_groups(left, points, looks, ylim)
+    single_steps.draw(left, single, looks)
     left.set(title="Training loss", xlabel="step", ylabel="loss of the batch")
     panels.add_legend(left, others=[group for group in groups if not group.main])
 

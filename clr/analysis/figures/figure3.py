@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from clr.analysis.figures import batch_sizes, panels
+from clr.analysis.figures import batch_sizes, panels, single_steps
 from clr.analysis.figures.captions import describe
 from clr.analysis.figures.run_groups import accuracy_points, steps_per_point
 from clr.analysis.tables import Tables
@@ -16,7 +16,9 @@ def draw(tables: Tables) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
     sized = batch_sizes.group_by_batch_size(tables.runs)
     losses = batch_sizes.over_epochs(sized, tables.steps, "loss", "mean")
-    batch_sizes.draw(left, losses, panels.log_limits(losses))
+    single = batch_sizes.steps_over_epochs(sized.values(), tables.steps, "loss")
+    ylim = panels.log_limits(losses, also=single_steps.shown_range(single))
+    batch_sizes.draw(left, losses, ylim, single)
     left.set(title="Training loss", xlabel="epoch", ylabel="loss of the batch")
     panels.add_legend(left)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clr.analysis.figures import panels, style
+from clr.analysis.figures import panels, single_steps, style
 from clr.analysis.figures.captions import describe
 from clr.analysis.figures.run_groups import group_runs, in_windows, over_seeds, steps_per_point
 from clr.analysis.tables import Tables
@@ -18,7 +18,7 @@ from clr.analysis.tables import Tables
 def draw(tables: Tables) -> Figure:
     """Draw learning rates over steps."""
     scopes = list(tables.runs.groupby(["dataset", "data_label", "model", "batch_size"]))
-    figure = Figure(figsize=(max(5, 3.5 * len(scopes)), 3.1))
+    figure = Figure(figsize=(max(7, 3.5 * len(scopes)), 3.3))
     looks = style.looks(tables.runs)
     axes = figure.subplots(1, len(scopes), squeeze=False)[0]
     for ax, ((_, data, model, batch_size), runs) in zip(axes, scopes, strict=True):
@@ -51,5 +51,9 @@ def _draw_rates(
             look = looks[group.optimizer] | {"linewidth": 0.9}
             panels.draw_level(ax, group.rate, group.label, look)
             levels.append(group.rate)
-    panels.draw_groups(ax, points, looks, ylim=panels.log_limits(points, also=levels))
+    adaptive = [group for group, _ in points]
+    single = single_steps.select_steps(adaptive, steps, "learning_rate", size)
+    shown = [*levels, *single_steps.shown_range(single)]
+    panels.draw_groups(ax, points, looks, ylim=panels.log_limits(points, also=shown))
+    single_steps.draw(ax, single, looks)
     return size

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clr.analysis.figures import panels, style
+from clr.analysis.figures import batch_sizes, panels, single_steps, style
 from clr.analysis.figures.captions import describe
 from clr.analysis.figures.run_groups import (
     GroupPoints,
@@ -17,6 +18,7 @@ from clr.analysis.figures.run_groups import (
     group_runs,
     over_seeds,
 )
+from clr.analysis.figures.single_steps import GroupSteps
 from clr.analysis.tables import Tables
 
 LAST = "last"  # key of the panel that summarizes the others
@@ -33,10 +35,15 @@ def draw(tables: Tables) -> Figure:
         for size in sorted(tables.runs["batch_size"].unique())
     }
     figure, axes = _layout(list(sized))
-    ylim = panels.log_limits([drawn for panel in sized.values() for drawn in panel])
+    single = {size: _single_steps(drawn, tables.steps) for size, drawn in sized.items()}
+    ylim = panels.log_limits(
+        [drawn for panel in sized.values() for drawn in panel],
+        also=single_steps.shown_range([lines for panel in single.values() for lines in panel]),
+    )
     for size, drawn in sized.items():
         ax = axes[str(size)]
         panels.draw_groups(ax, drawn, looks, ylim)
+        single_steps.draw(ax, single[size], looks)
         panels.add_legend(ax)  # without the other rates, for which a small panel has no space
         rates = [f"{group.rate:g}" for group, _ in drawn if group.diverged and not group.main]
         diverged = f" (diverged: rate {', '.join(rates)})" if rates else ""
@@ -44,12 +51,19 @@ def draw(tables: Tables) -> Figure:
     groups = {size: [group for group, _ in drawn] for size, drawn in sized.items()}
     _draw_final_losses(axes[LAST], groups, looks)
     note = (
-        "Each point is the mean loss over the steps of one epoch. "
+        "Each point is the mean loss over the steps of one epoch, in its middle. "
         "Bars: lowest to highest seed of the last epoch's loss."
     )
     title = "CLR compared with the best fixed learning rate across batch sizes"
     describe(figure, tables, title, [note])
     return figure
+
+
+def _single_steps(drawn: list[GroupPoints], steps: pd.DataFrame) -> list[GroupSteps]:
+    """Loss of the single steps of one panel's main groups, over epochs."""
+    groups = [group for group, _ in drawn]
+    longest = max(batch_sizes.steps_per_epoch(group) for group in groups)
+    return batch_sizes.steps_over_epochs(groups, steps, "loss", longest)
 
 
 def _layout(sizes: list[int]) -> tuple[Figure, dict[str, Axes]]:

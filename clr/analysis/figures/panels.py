@@ -18,8 +18,9 @@ from clr.analysis.figures.run_groups import GroupPoints, RunGroup
 from clr.analysis.names import display_name
 
 # main: a curve in color; other: a curve in gray; band: the range of a main curve over the seeds;
-# diverged: the cross at the end of a curve; level: a labeled horizontal line.
-Role = Literal["main", "other", "band", "diverged", "level"]
+# diverged: the cross at the end of a curve; level: a labeled horizontal line; step: the single
+# steps behind a main curve; end: the mark where a curve of the race ends.
+Role = Literal["main", "other", "band", "diverged", "level", "step", "end"]
 TITLE_WIDTH = 50  # characters per line of a panel's title
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 4.5}
 
@@ -58,7 +59,7 @@ def draw_groups(
     for group, points in drawn:
         if points.empty:
             continue
-        name = group.name if group.rate is None else f"{group.name} {group.rate:g}"
+        name = group.curve_name
         if group.main:
             color = looks[group.optimizer]["color"]
             _draw_main(ax, group, points, name, looks[group.optimizer])

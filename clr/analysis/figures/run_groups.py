@@ -37,6 +37,11 @@ class RunGroup:
         return bool(self.runs["diverged"].any())
 
     @property
+    def curve_name(self) -> str:
+        """Name that all artists of the group's curve share, such as "SGD 0.1"."""
+        return self.name if self.rate is None else f"{self.name} {self.rate:g}"
+
+    @property
     def label(self) -> str:
         """Legend entry."""
         if self.best is not None:
@@ -99,9 +104,13 @@ def over_seeds(table: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 
 
 def steps_per_point(steps: pd.DataFrame) -> int:
-    """Number of steps that one point of a curve summarizes: 1 for short runs."""
+    """Number of steps that one point of a curve summarizes: 1 for short runs, otherwise even.
+
+    Of a loss that alternates from step to step, an odd number of steps would have more of one
+    phase than of the other, in turn, and the curve would alternate as well.
+    """
     longest = int(steps["step"].max()) if len(steps) else 0
-    return 1 if longest <= MAX_STEPS_DRAWN_SINGLY else math.ceil(longest / MAX_POINTS)
+    return 1 if longest <= MAX_STEPS_DRAWN_SINGLY else 2 * math.ceil(longest / MAX_POINTS / 2)
 
 
 def in_windows(steps: pd.DataFrame, y: str, size: int, statistic: str) -> pd.DataFrame:
@@ -126,11 +135,11 @@ def in_windows(steps: pd.DataFrame, y: str, size: int, statistic: str) -> pd.Dat
 def epoch_means(steps: pd.DataFrame) -> pd.DataFrame:
     """Mean loss over the steps of each epoch, ignoring infinite and missing losses.
 
-    `epoch` becomes the number of finished epochs, as in epochs.parquet: the first epoch is 1.
+    `epoch` becomes the middle of the epoch, where a mean over its steps belongs: 0.5 for the first.
     """
     finite = steps[np.isfinite(steps["loss"])]
     points = finite.groupby(["run_id", "epoch"])["loss"].mean().reset_index()
-    return points.assign(epoch=points["epoch"] + 1)
+    return points.assign(epoch=points["epoch"] + 0.5)
 
 
 def accuracy_points(groups: list[RunGroup], epochs: pd.DataFrame) -> list[GroupPoints]:

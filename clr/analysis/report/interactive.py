@@ -29,6 +29,8 @@ PIXELS_PER_POINT = 1.3  # matplotlib's line widths are in points
 HEIGHT, LEGEND_ROW = 300, 23  # pixels; the width is that of the page's column
 TOOLTIP_STYLE = "font: 12px/1.45 system-ui, sans-serif; font-variant-numeric: tabular-nums"
 TOOLTIP = f'<div class="numbers" style="{TOOLTIP_STYLE}">{{}}</div>'
+# Bokeh's names of matplotlib's markers.
+MARKERS = {"o": "circle", "x": "x", "^": "triangle", "v": "inverted_triangle"}
 # Replaces the colors that Bokeh gives each legend by those of the page's color scheme.
 LEGEND_CSS = """
 :host { background: none !important; border: none !important; }
@@ -139,14 +141,14 @@ def _draw(plot: Any, curve: PlotCurve) -> list[GlyphRenderer]:
     columns: dict[str, Any] = {str(name): x.to_numpy(np.float32) for name, x in points.items()}
     source = ColumnDataSource(columns)
     color, width = to_hex(line.get_color()), PIXELS_PER_POINT * line.get_linewidth()
-    stroke: dict[str, Any] = {"line_color": color, "line_width": width}
+    stroke: dict[str, Any] = {"line_color": color, "line_width": width, "line_alpha": curve.alpha}
     drawn = []
     if "low" in points and curve.filled:
         fill: dict[str, Any] = {"fill_color": color, "fill_alpha": 0.2}
         drawn.append(plot.varea("x", "low", "high", source=source, **fill))
     elif "low" in points:
         drawn.append(plot.segment("x", "low", "x", "high", source=source, **stroke))
-    marker = {"o": "circle", "x": "x"}.get(str(line.get_marker()))
+    marker = MARKERS.get(str(line.get_marker()))
     if marker:
         dot = {"size": PIXELS_PER_POINT * line.get_markersize(), "marker": marker}
         dot |= {"line_color": color, "fill_color": color}

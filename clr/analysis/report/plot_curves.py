@@ -26,6 +26,12 @@ class PlotCurve:
     points: pd.DataFrame  # columns x and mean; also low and high with a band or bars
     filled: bool  # a filled band instead of a bar at each point
 
+    @property
+    def alpha(self) -> float:
+        """Opacity of the line: below 1 for the single steps behind a curve."""
+        alpha = self.line.get_alpha()
+        return 1.0 if alpha is None else float(alpha)
+
 
 def is_plottable(drawn: Figure) -> bool:
     """Return whether a figure has only lines, bands and error bars, which `plot_curves` reads."""
@@ -52,11 +58,12 @@ def plot_curves(ax: Axes) -> list[PlotCurve]:
         role, name = read_tag(line)
         label = _label(line, role, name)
         if name:
-            label = labels.setdefault(name, label)  # a cross has the label of its curve
+            label = labels.setdefault(name, label)  # cross and single steps have that of the curve
         points = _points(ax, line)
         if role == "main":
             points = _with_band(points, ax, name)
-        shown = f"{name} diverged" if role == "diverged" else name or label
+        named = {"diverged": f"{name} diverged"} | dict.fromkeys(("step", "end"), line.get_label())
+        shown = str(named.get(role, name) or label)
         curves.append(PlotCurve(shown, label, line, points, filled=True))
     return curves
 
