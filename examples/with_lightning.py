@@ -51,9 +51,8 @@ def main(**options) -> None:
     )
     trainer.fit(Classifier(), DataLoader(load_digits(), batch_size=64))
     loss = trainer.callback_metrics["loss_epoch"].item()
-    print(
-        f"epoch {EPOCHS}: loss {loss:.4f}, rate {trainer.optimizers[0].param_groups[0]['lr']:.4f}"
-    )
+    rate = trainer.optimizers[0].param_groups[0]["lr"].item()
+    print(f"epoch {EPOCHS}: loss {loss:.4f}, rate {rate:.4f}")
     assert loss < 0.5, "CLR did not learn the digits"
 
 
