@@ -1,14 +1,12 @@
 """CLR under accelerate and under the Trainer of Transformers."""
 
+import importlib
 import warnings
 
 import pytest
-import with_transformers
-from accelerate import Accelerator
 from digits import build_model, load_digits
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
 from watched_steps import check_rates, recorded_steps
 
 from clr import CLR
@@ -16,8 +14,15 @@ from clr import CLR
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module")
+def cases():
+    return importlib.import_module("trainer_cases")
+
+
 def accelerated(take_step, **options):
     """Steps of CLR under accelerate; `take_step(optimizer, loss)` is called on its wrapper."""
+    from accelerate import Accelerator
+
     accelerator = Accelerator(cpu=True, **options)
     model = build_model()
     loader = DataLoader(load_digits(), batch_size=128)
@@ -49,37 +54,12 @@ def test_accelerate_without_a_loss_is_refused():
         accelerated(lambda optimizer, loss: optimizer.step())
 
 
-def trainer_for(folder, model, optimizer, schedule=None, **options):
-    data = [{"images": images, "labels": label} for images, label in load_digits()]
-    arguments = TrainingArguments(
-        str(folder),
-        max_grad_norm=0.0,
-        per_device_train_batch_size=128,
-        max_steps=8,
-        train_sampling_strategy="sequential",
-        logging_steps=1,
-        report_to="none",
-        use_cpu=True,
-        disable_tqdm=True,
-        **{"save_strategy": "no", **options},
-    )
-    return Trainer(model, arguments, train_dataset=data, optimizers=(optimizer, schedule))
-
-
-def watched_model():
-    """The model and optimizer of the example, which gets each loss from a forward hook."""
-    model = with_transformers.Classifier()
-    optimizer = CLR(model.parameters())
-    model.register_forward_hook(lambda _, inputs, output: optimizer.watch_loss(output["loss"]))
-    return model, optimizer
-
-
 def logged_rates(trainer):
     return [entry["learning_rate"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def test_the_trainers_own_scheduler_warns_and_the_recorded_rate_stays_right(tmp_path):
-    trainer = trainer_for(tmp_path, *watched_model())  # creates a linear schedule
+def test_the_trainers_own_scheduler_warns_and_the_recorded_rate_stays_right(cases, tmp_path):
+    trainer = cases.trainer_for(tmp_path, *cases.watched_model())  # creates a linear schedule
     with recorded_steps() as steps, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer.train()
@@ -89,27 +69,27 @@ def test_the_trainers_own_scheduler_warns_and_the_recorded_rate_stays_right(tmp_
     assert logged_rates(trainer) == pytest.approx([0.0, *(step.rate for step in steps[:-1])])
 
 
-def test_the_schedule_of_the_example_logs_the_rate_of_each_step(tmp_path):
-    model, optimizer = watched_model()
-    schedule = with_transformers.NoSchedule(optimizer, lambda step: 1.0)
-    trainer = trainer_for(tmp_path, model, optimizer, schedule)
+def test_the_schedule_of_the_example_logs_the_rate_of_each_step(cases, tmp_path):
+    model, optimizer = cases.watched_model()
+    schedule = cases.NoSchedule(optimizer, lambda step: 1.0)
+    trainer = cases.trainer_for(tmp_path, model, optimizer, schedule)
     with recorded_steps() as steps, warnings.catch_warnings():
         warnings.filterwarnings("error", "lr of CLR was set from outside")
         trainer.train()
     assert logged_rates(trainer) == pytest.approx([step.rate for step in steps])
 
 
-def test_the_trainer_without_a_loss_is_refused(tmp_path):
-    model = with_transformers.Classifier()
+def test_the_trainer_without_a_loss_is_refused(cases, tmp_path):
+    model = cases.Classifier()
     with pytest.raises(ValueError, match=r"call optimizer\.watch_loss\(loss\) before backward"):
-        trainer_for(tmp_path, model, CLR(model.parameters())).train()
+        cases.trainer_for(tmp_path, model, CLR(model.parameters())).train()
 
 
-def test_a_resumed_trainer_takes_the_same_steps(tmp_path):
+def test_a_resumed_trainer_takes_the_same_steps(cases, tmp_path):
     options = {"save_strategy": "steps", "save_steps": 5}
     with recorded_steps() as steps:
-        trainer_for(tmp_path, *watched_model(), **options).train()
+        cases.trainer_for(tmp_path, *cases.watched_model(), **options).train()
     with recorded_steps() as resumed:
-        trainer = trainer_for(tmp_path, *watched_model(), **options)
+        trainer = cases.trainer_for(tmp_path, *cases.watched_model(), **options)
         trainer.train(resume_from_checkpoint=f"{tmp_path}/checkpoint-5")
     assert [step.rate for step in resumed] == [step.rate for step in steps[5:]]

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 import torch
@@ -48,10 +49,16 @@ def recorded_steps():
             hook.remove()
 
 
-def rate_of_formula(params, batch, micro_batches=2):
-    """Mean loss over the micro-batches of `batch`, over the squared norm of the mean gradient."""
+def model_with(params):
+    """The model of the examples with these parameters."""
     model = build_model()
     model.load_state_dict(dict(zip(model.state_dict(), params, strict=True)))
+    return model
+
+
+def rate_of_formula(params, batch, micro_batches=2):
+    """Mean loss over the micro-batches of `batch`, over the squared norm of the mean gradient."""
+    model = model_with(params)
     images, labels = (t.chunk(micro_batches) for t in batch)
     losses, grads = [], []
     for xs, ys in zip(images, labels, strict=True):
@@ -62,9 +69,14 @@ def rate_of_formula(params, batch, micro_batches=2):
     return mean_loss / torch.stack(grads).mean(0).square().sum().item()
 
 
+@cache
+def all_digits():
+    return load_digits().tensors
+
+
 def batch_number(index):
     """Images and labels of a batch; after the last one the first one follows."""
-    images, labels = load_digits().tensors
+    images, labels = all_digits()
     start = index * BATCH_SIZE % len(images)
     return images[start : start + BATCH_SIZE], labels[start : start + BATCH_SIZE]
 
