@@ -81,11 +81,13 @@ def batch_number(index):
     return images[start : start + BATCH_SIZE], labels[start : start + BATCH_SIZE]
 
 
-def check_rates(steps, first_batch=0, rel=1e-4):
-    """Assert that each step has the rate of the formula at its parameters and its batch."""
-    rates = [step.rate for step in steps]
+def check_rates(steps, batches=None, rel=1e-4):
+    """Assert that each step has the rate of the formula at its parameters and its batch.
+
+    `batches` are the numbers of the batches of the steps; None if each batch has a step.
+    """
     expected = [
-        rate_of_formula(step.params, batch_number(first_batch + index))
-        for index, step in enumerate(steps)
+        rate_of_formula(step.params, batch_number(batch))
+        for step, batch in zip(steps, batches or range(len(steps)), strict=True)
     ]
-    assert rates == pytest.approx(expected, rel=rel)
+    assert [step.rate for step in steps] == pytest.approx(expected, rel=rel)
