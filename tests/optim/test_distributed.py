@@ -175,10 +175,13 @@ def results(tmp_path_factory):
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-WAYS = [*(setup.__name__ for setup in SUPPORTED), "data_parallel in micro-batches"]
-
-
-@pytest.mark.parametrize("way", [*WAYS, "fsdp2 in micro-batches"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        *(setup.__name__ for setup in SUPPORTED),
+        *(f"{setup.__name__} in micro-batches" for setup in (data_parallel, fsdp2)),
+    ],
+)
 def test_two_ranks_step_as_one_process_with_all_the_data(results, way):
     model = build_model()
     train(model, ReferenceCLR(model.parameters()), *data())
