@@ -111,7 +111,7 @@ def help_of(script):
 def test_a_documented_command_is_accepted(command):
     given = words(command)
     for part in itertools.takewhile(lambda word: not re.fullmatch(r"\w+=\S*", word), given):
-        if part.startswith(("bench/", "scripts/")):
+        if part.startswith(("bench/", "examples/", "scripts/")):
             assert (ROOT / part).is_file(), f"{part} does not exist"
     if not given:  # a comment
         return
@@ -127,6 +127,8 @@ def test_a_documented_command_is_accepted(command):
         check_pip(given)
     elif any(word.startswith("bench/") for word in given):
         assert not [word for word in given if word.startswith("--")]
+    elif given[-1].startswith("examples/"):
+        assert given[0] in (".venv/bin/python", ".venv/bin/torchrun"), command
     else:
         assert given[0] in FOREIGN or all("=" in w for w in given), f"not checked: {command}"
 
