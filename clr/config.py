@@ -96,8 +96,7 @@ class ModelConfig:
     name: str = _key(choices=("resnet18", "resnet50"))
     # imagenet: 7×7 with stride 2 and max-pooling, as torchvision; cifar: 3×3, stride 1, no pooling.
     stem: str = _key("imagenet", choices=("imagenet", "cifar"))
-    # torchvision: its default; zero: residual branches (scale of the last norm) and classifier
-    # start at 0.
+    # zero: residual branches (scale of the last norm) and classifier start at 0.
     init: str = _key("torchvision", choices=("torchvision", "zero"))
     # batch: statistics per rank; sync: over all ranks, on GPUs; group: per image, 32 groups.
     norm: str = _key("batch", choices=("batch", "sync", "group"))
@@ -137,10 +136,10 @@ class TrainConfig:
     The keys down to `precision` determine the results and the run id. `wandb` and the execution
     settings below do not enter the run id. Of these, `loader`, `workers`, `data_dir`, `store`,
     `checkpoint`, `diagnostics`, `progress` and `wandb` leave every recorded number as it is,
-    except times. `device`, `device_batch_size`, `compile` and `small_maps`, like the number of
-    ranks and of threads (OMP_NUM_THREADS), the hardware and the versions of the libraries, choose
-    the order of floating-point sums: results are equal to the bit only when all of these are equal,
-    and differ otherwise, first in the last digits and later visibly, as with another seed.
+    except times. `device`, `device_batch_size`, `compile`, `threads` and `small_maps`, like
+    the number of ranks, the hardware and the versions of the libraries, choose the order of
+    floating-point sums: results are equal to the bit only when all of these are equal, and differ
+    otherwise, first in the last digits and later visibly, as with another seed.
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -159,9 +158,10 @@ class TrainConfig:
     device: str = _key("auto", choices=("auto", "cpu", "cuda"))
     device_batch_size: int | None = _key(None, minimum=2)  # null: the whole share of the batch
     compile: bool = False  # torch.compile
+    threads: int | None = _key(None, minimum=1)  # CPU threads; null: as many as torch takes
     small_maps: str = _key("convolve", choices=("convolve", "matmul"))  # clr.training.small_maps
-    # auto: FFCV if it is installed, else torch.
-    loader: str = _key("auto", choices=("auto", "ffcv", "torch"))
+    # auto: memory for raw images up to 1 GiB; else FFCV if it is installed, else torch.
+    loader: str = _key("auto", choices=("auto", "memory", "ffcv", "torch"))
     workers: int = _key(1, minimum=0)  # loading threads (ffcv) or processes (torch)
     data_dir: str = _key("data", is_path=True)  # converted datasets
     store: str = _key("runs", is_path=True)  # folder of the runs

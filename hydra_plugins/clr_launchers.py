@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 # Hydra imports this file in every program: what imports torch is imported when it is needed.
 if TYPE_CHECKING:
+    from clr.config import TrainConfig
     from clr.sweeps.backends import Backend
 
 
@@ -29,8 +30,8 @@ class BackendLauncher(BasicLauncher):
         self.retries = retries
 
     @abstractmethod
-    def backend(self, store: str) -> Backend:
-        """Return the backend that trains the runs of `store`."""
+    def backend(self, store: str, runs: Sequence[TrainConfig]) -> Backend:
+        """Return the backend that trains `runs` of `store`."""
 
     def check(self, **minimums: int) -> None:
         """Raise UserError unless the named keys are numbers of at least their minimum."""
@@ -74,25 +75,32 @@ class WorkersLauncher(BackendLauncher):
     """Warm processes on this host.
 
     Args:
-        n_jobs: number of processes; None is one for each GPU, or one without a GPU.
+        n_jobs: number of processes; None is one for each GPU. Without a GPU, None is the number
+            that occupies all CPUs with the runs' `threads`, or one for runs without that key.
     """
 
     def __init__(self, n_jobs: int | None, retries: int) -> None:
         super().__init__(retries)
         self.n_jobs = n_jobs
 
-    def backend(self, store: str) -> Backend:
+    def backend(self, store: str, runs: Sequence[TrainConfig]) -> Backend:
         import torch
 
         from clr.cpus import available_cpus
         from clr.sweeps.backends.local import WorkerPool
         from clr.sweeps.devices import visible_gpus
 
-        gpus = visible_gpus()
         self.check(**({} if self.n_jobs is None else {"n_jobs": 1}))
-        n_jobs = max(len(gpus), 1) if self.n_jobs is None else self.n_jobs
+        gpus = visible_gpus()
         cpus = min(torch.get_num_threads(), available_cpus())
+        n_jobs = self.n_jobs or len(gpus) or _jobs_on_cpus(cpus, runs)
         return WorkerPool(store, n_jobs, threads=max(1, cpus // n_jobs), gpus=gpus)
+
+
+def _jobs_on_cpus(cpus: int, runs: Sequence[TrainConfig]) -> int:
+    """Number of runs at a time that occupies the CPUs; one takes all of them without `threads`."""
+    threads = max(run.threads or cpus for run in runs)
+    return min(len(runs), max(1, cpus // threads))
 
 
 class SubmititLocal(BackendLauncher):
@@ -102,7 +110,7 @@ class SubmititLocal(BackendLauncher):
         super().__init__(retries)
         self.n_jobs, self.parameters = n_jobs, parameters
 
-    def backend(self, store: str) -> Backend:
+    def backend(self, store: str, runs: Sequence[TrainConfig]) -> Backend:
         from clr.sweeps.backends.submitit_base import local_backend
 
         self.check(n_jobs=1)
@@ -119,7 +127,7 @@ class SubmititSlurm(BackendLauncher):
         self.poll_seconds, self.max_requeues = poll_seconds, max_requeues
         self.parameters = parameters
 
-    def backend(self, store: str) -> Backend:
+    def backend(self, store: str, runs: Sequence[TrainConfig]) -> Backend:
         from clr.sweeps.backends.slurm import Queue, slurm_backend
 
         self.check(poll_seconds=0, max_requeues=0)

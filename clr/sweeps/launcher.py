@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from clr.config import TrainConfig
 from clr.sweeps.backends import Backend
 
 
@@ -12,5 +14,8 @@ class Launcher(Protocol):
 
     retries: int  # of a run that fails without having advanced since its last failure
 
-    def backend(self, store: str) -> Backend:
-        """Return the backend that trains the runs of the store in the folder `store`."""
+    def backend(self, store: str, runs: Sequence[TrainConfig]) -> Backend:
+        """Return the backend that trains runs of the store in the folder `store`.
+
+        `runs` are the configs of those that are to be trained.
+        """

@@ -87,11 +87,11 @@ def _train_missing(
     planned: dict[str, PlannedRun], store: Store, launcher: Launcher, console: Console
 ) -> dict[str, Failure]:
     """Train the runs that are not completed and print the results; return the failures."""
-    completed = sum(store.completed(name, run.cfg) is not None for name, run in planned.items())
-    _print(console, f"{len(planned)} runs, {completed} completed before")
+    missing = [run.cfg for name, run in planned.items() if store.completed(name, run.cfg) is None]
+    _print(console, f"{len(planned)} runs, {len(planned) - len(missing)} completed before")
     failures: dict[str, Failure] = {}
-    if completed < len(planned):
-        backend = launcher.backend(str(store.root))
+    if missing:
+        backend = launcher.backend(str(store.root), missing)
         failures = Scheduler(planned, store, backend, launcher.retries, console).run()
     console.print(result_table(planned, store, failures))
     for line in failure_report(planned, store, failures):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -29,10 +30,24 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def to_device(self, tensor: Tensor) -> Tensor:
-        """Copy a host tensor to the device, from pinned memory, without waiting for the copy."""
-        if self.device.type != "cuda":
+        """Copy a host tensor to the device, from pinned memory, without waiting for the copy.
+
+        A tensor that is on the device is returned as it is.
+        """
+        if tensor.device.type == self.device.type:
             return tensor
         return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Compute with `count` CPU threads; None leaves the number as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pick_device(name: str, local_rank: int) -> torch.device:

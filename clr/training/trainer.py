@@ -28,6 +28,7 @@ from clr.errors import Stopped
 from clr.runs.identity import run_id
 from clr.runs.status import RunStatus
 from clr.runs.store import Store
+from clr.training.device import cpu_threads
 from clr.training.distributed import Ranks
 from clr.training.evaluation import evaluate
 from clr.training.optimizers import check_optimizer, set_optimizer_mode, take_step
@@ -67,6 +68,7 @@ def train(
 
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
+        stack.enter_context(cpu_threads(cfg.threads))
         setup = build_setup(cfg, info, ranks)
 
         # Lock the run. Another process may have finished it while this one waited for the lock.

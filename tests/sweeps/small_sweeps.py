@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from clr.config import CONFIGS, load
 from clr.data import prepare
 
-DATA = ["dataset.train_samples=200", "dataset.test_samples=100"]
+DATA = ["dataset.resolution=16", "dataset.train_samples=200", "dataset.test_samples=100"]
 PROTOCOL = [
     "protocol=quick",
     "figure=[2]",

@@ -5,8 +5,10 @@ import os
 import pytest
 import torch
 
+from clr.config import load
 from clr.sweeps import devices
 from clr.sweeps.backends.local import WorkerPool
+from hydra_plugins.clr_launchers import WorkersLauncher
 
 
 @pytest.mark.parametrize(
@@ -36,3 +38,27 @@ def test_workers_take_turns_at_the_gpus_given(tmp_path):
     seen = [worker.pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() for worker in pool._idle]
     pool.close()
     assert seen == ["2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("threads", "runs", "gpus", "workers"),
+    [
+        ("null", 5, [], 1),  # each run takes all CPUs
+        (1, 5, [], 4),
+        (2, 5, [], 2),
+        (3, 5, [], 1),
+        (8, 5, [], 1),
+        (1, 3, [], 3),  # not more than there are runs
+        (1, 5, ["0", "1"], 2),
+    ],
+)
+def test_the_default_number_of_workers_fills_the_machine(
+    threads, runs, gpus, workers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    monkeypatch.setattr("clr.cpus.available_cpus", lambda: 4)
+    monkeypatch.setattr(devices, "visible_gpus", lambda: gpus)
+    cfg = load([f"threads={threads}"])
+    pool = WorkersLauncher(n_jobs=None, retries=0).backend(str(tmp_path), [cfg] * runs)
+    assert pool.free_slots() == workers
+    pool.close()

@@ -47,12 +47,19 @@ def task_of(protocol, task):
 
 # By figure: seeds × batch sizes × (CLR and the learning rates of SGD)
 COUNTS = {
-    "quick": {"2": 3 * 5, "4": 3, "6": 3 * 2 * 5, "9": 3 * 2},
+    "quick": {"2": 5 * 5, "4": 5, "6": 5 * 2 * 5, "9": 5 * 2},
+    "overnight": {"2": 3 * 7, "4": 3, "6": 3 * 2 * 7, "9": 3 * 2},
     "cpu": {"2": 15, "3": 6, "4": 3 + 3, "5": 3, "6": 3 * 3 * 5, "7": 15, "9": 9 + 6},
     "gpu": {"2": 18, "3": 6, "4": 6, "5": 3, "6": 36, "7": 18, "8": 36, "9": 12},
     "paper": {"2": 24, "3": 9, "4": 6, "5": 3, "6": 120, "7": 18, "8": 120, "9": 24},
 }
-TOTALS = {"quick": 30, "cpu": 45 + 3 + 15 + 3, "gpu": 36 + 36 + 18 + 3, "paper": 120 + 120 + 18 + 6}
+TOTALS = {
+    "quick": 50,
+    "overnight": 42,
+    "cpu": 45 + 3 + 15 + 3,
+    "gpu": 36 + 36 + 18 + 3,
+    "paper": 120 + 120 + 18 + 6,
+}
 
 
 @pytest.mark.parametrize("protocol", COUNTS)
@@ -69,13 +76,21 @@ def test_the_number_of_runs_of_a_protocol(protocol):
 
 def test_the_overrides_of_quick_are_those_of_the_committed_runs():
     figures, _ = planned_figures("quick")
-    task = ("dataset=digits", "precision=fp32", "epochs=6", "diagnostics.every=12")
+    task = (
+        "dataset=digits",
+        "dataset.resolution=16",
+        "precision=fp32",
+        "epochs=12",
+        "threads=1",
+        "small_maps=matmul",
+        "diagnostics.every=13",
+    )
     rates = [f"optimizer.lr={rate}" for rate in (0.01, 0.03, 0.1, 0.3)]
     optimizers = [("optimizer=clr",), *(("optimizer=sgd", rate) for rate in rates)]
     # Seeds are outermost, so that a sweep that is stopped early has whole seeds.
     expected = [
         (*task, "model=resnet18", *optimizer, "batch_size=256", f"seed={seed}")
-        for seed in (0, 1, 2)
+        for seed in range(5)
         for optimizer in optimizers
     ]
     assert figures["2"] == expected
@@ -85,12 +100,26 @@ def test_the_overrides_of_quick_are_those_of_the_committed_runs():
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_corridor_meter_measures_the_runs_of_figure_2_for_every_figure(protocol):
     figures, runs = planned_figures(protocol)
-    every = f"diagnostics.every={task_of(protocol, 'cifar10')['corridor_meter_every']}"
-    assert containing(figures["2"], every) == figures["2"]
+    task = task_of(protocol, "cifar10")
+    rates = task.get("corridor_meter_rates", task["learning_rates"])
+    measured = [
+        *containing(figures["2"], "optimizer=clr"),
+        *(run for rate in rates for run in containing(figures["2"], f"optimizer.lr={rate}")),
+    ]
+    every = f"diagnostics.every={task['corridor_meter_every']}"
+    assert set(containing(runs, every)) == set(measured)
     assert figures["corridor_meter"] == figures["2"]
-    assert set(containing(runs, every)) == set(figures["2"])
-    others = [run for run in runs if run not in figures["2"]]
+    others = [run for run in runs if run not in measured]
     assert not [run for run in others if any("diagnostics" in override for override in run)]
+
+
+def test_a_batch_size_can_have_a_budget_of_its_own():
+    _, runs = planned_figures("overnight")
+    own = containing(runs, "batch_size=1024")
+    assert containing(own, "epochs=8") == own
+    # The later override counts.
+    assert all(run.index("epochs=20") < run.index("epochs=8") for run in own)
+    assert not containing(containing(runs, "batch_size=4096"), "epochs=8")
 
 
 @pytest.mark.parametrize("figures", ["2,6", "6,2"])
@@ -98,7 +127,7 @@ def test_the_corridor_meter_measures_the_runs_of_figure_2_for_every_figure(proto
 def test_a_run_of_two_figures_is_planned_once_with_the_corridor_meter(figures):
     planned = plan_without_data(f"figure={figures}", "protocol.seeds=[0]")
     assert len(planned) == 10
-    measured = [run for run in planned.values() if run.cfg.diagnostics.every == 12]
+    measured = [run for run in planned.values() if run.cfg.diagnostics.every == 13]
     assert len(measured) == 5
     for run in measured:
         assert run.figures == {"2", "6"}

@@ -151,4 +151,4 @@ def test_a_mistake_in_the_runs_overrides_is_one_line(argument, folders):
 @pytest.mark.parametrize("launcher", [WorkersLauncher, SubmititLocal])
 def test_wrong_settings_of_a_launcher_are_named(launcher, arguments, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        launcher(**arguments).backend(str(tmp_path))
+        launcher(**arguments).backend(str(tmp_path), [])

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from clr.analysis.ratios import Numbers
 from clr.analysis.verdicts.baselines import spread
@@ -43,9 +44,9 @@ def compare(mine: Records, theirs: Records, rule: Agreement) -> pd.DataFrame:
     """Compare each curve (dataset, model, batch size, optimizer, rate) that both folders have.
 
     The steps that all runs of a curve have are cut into equal windows, and the logarithm of the
-    mean loss in each window is compared. A window agrees if the means over the seeds differ by at
-    most `rule.spread` times the mean of the two ranges over the seeds. A curve agrees if the
-    fraction `rule.share` of its windows does, and runs diverged in both folders or in neither.
+    mean loss in each window is compared. A window agrees if Student's t test of equal means, with
+    the variance over the seeds pooled over both folders, gives p ≥ `rule.chance`. A curve agrees if
+    the fraction `rule.share` of its windows does, and runs diverged in both folders or in neither.
     Identical runs agree; other curves with a single seed on one side are undecided.
 
     Returns:
@@ -113,10 +114,10 @@ def _compare(mine: list[Run], theirs: list[Run], rule: Agreement) -> dict[str, A
     """Columns of one curve."""
     my_losses, their_losses = _log_losses(mine, theirs, rule.windows)
     distance = np.abs(my_losses.mean(axis=0) - their_losses.mean(axis=0))
-    width = (np.ptp(my_losses, axis=0) + np.ptp(their_losses, axis=0)) / 2
-    within = distance <= rule.spread * width
+    allowed = _allowed_distance(my_losses, their_losses, rule.chance)
+    within = distance <= allowed
     with np.errstate(divide="ignore", invalid="ignore"):
-        widths = distance / width
+        shares = distance / allowed
     identical = _identical(mine, theirs)
     same_fate = any(run.diverged for run in mine) == any(run.diverged for run in theirs)
     if identical:
@@ -138,13 +139,28 @@ def _compare(mine: list[Run], theirs: list[Run], rule: Agreement) -> dict[str, A
         "other_diverged": sum(run.diverged for run in theirs),
         "windows": len(distance),
         "windows_within": int(within.sum()),
-        "apart_over_spread": math.nan if np.isnan(widths).all() else float(np.nanmax(widths)),
+        "apart_over_allowed": math.nan
+        if identical or np.isnan(shares).all()
+        else np.nanmax(shares),
         **spread("final_loss", [run.final_loss for run in mine]),
         **spread("other_final_loss", [run.final_loss for run in theirs]),
         **spread("final_accuracy", [run.accuracy for run in mine]),
         **spread("other_final_accuracy", [run.accuracy for run in theirs]),
         "agreement": outcome.value,
     }
+
+
+def _allowed_distance(mine: Numbers, theirs: Numbers, chance: float) -> Numbers:
+    """Largest difference of two means at which Student's t test gives p ≥ `chance`, by window.
+
+    `mine` and `theirs` have the shape [runs, windows]. nan if both have one run.
+    """
+    freedom = len(mine) + len(theirs) - 2
+    if freedom == 0:
+        return np.full(mine.shape[1], np.nan)
+    squares = sum(((runs - runs.mean(axis=0)) ** 2).sum(axis=0) for runs in (mine, theirs))
+    error: Numbers = np.sqrt(squares / freedom * (1 / len(mine) + 1 / len(theirs)))
+    return error * float(stats.t.isf(chance / 2, freedom))
 
 
 def _identical(mine: list[Run], theirs: list[Run]) -> bool:

@@ -76,7 +76,7 @@ class Cap(Dated):
 @dataclass
 class Agreement(Dated):
     windows: int = MISSING
-    spread: float = MISSING
+    chance: float = MISSING
     share: float = MISSING
 
 
