@@ -160,8 +160,8 @@ class TrainConfig:
     compile: bool = False  # torch.compile
     threads: int | None = _key(None, minimum=1)  # CPU threads; null: as many as torch takes
     small_maps: str = _key("convolve", choices=("convolve", "matmul"))  # clr.training.small_maps
-    # auto: FFCV if it is installed, else torch.
-    loader: str = _key("auto", choices=("auto", "ffcv", "torch"))
+    # auto: memory for raw images up to 1 GiB; else FFCV if it is installed, else torch.
+    loader: str = _key("auto", choices=("auto", "memory", "ffcv", "torch"))
     workers: int = _key(1, minimum=0)  # loading threads (ffcv) or processes (torch)
     data_dir: str = _key("data", is_path=True)  # converted datasets
     store: str = _key("runs", is_path=True)  # folder of the runs

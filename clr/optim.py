@@ -16,6 +16,7 @@ from torch import Tensor
 from clr.step.grad_norm import grad_norm_sq
 from clr.step.loss import Loss, check_loss, mean_over_ranks, ranks_agree
 from clr.step.rate import Rate, rate_dtype
+from clr.step.step_loss import StepLoss
 from clr.step.update import GroupUpdate, exceeds_kernel, float64_results, norms
 
 __all__ = ["CLR", "grad_norm_sq"]
@@ -99,7 +100,6 @@ class CLR(torch.optim.Optimizer):
     """
 
     process_group: dist.ProcessGroup | None
-    _next_loss: Loss | None = None
     _ranks_agree = False
     _has_warned = False
 
@@ -115,7 +115,7 @@ class CLR(torch.optim.Optimizer):
                 "process_group must be a torch.distributed.ProcessGroup that contains this rank, "
                 f"or None; got {process_group!r}"
             )
-        self.process_group = process_group
+        self.process_group, self._losses = process_group, StepLoss()
         f_star = _real("f_star", f_star)
         if not math.isfinite(f_star):
             raise ValueError(f"f_star must be finite, got {f_star}")
@@ -140,11 +140,23 @@ class CLR(torch.optim.Optimizer):
         group["skipped"] = skipped.clone()
 
     def set_loss(self, loss: Loss) -> None:
-        """Give the loss of the next step beforehand, for code that calls `step()` without it.
+        """Give the loss of the next step beforehand, for code that calls `step()` without it."""
+        self._losses.preset = check_loss(loss.detach() if isinstance(loss, Tensor) else loss)
 
-        It takes precedence over the value of a closure, and may be called inside of it.
+    @torch._disable_dynamo
+    def watch_loss(self, loss: Tensor) -> None:
+        """Let the next step take the loss from the backward passes, for code of frameworks.
+
+        Call it with the loss of each micro-batch before `backward`. The losses add up as their
+        gradients do, each with the factor that it is multiplied by before `backward`, such as 1/N
+        of gradient accumulation. `zero_grad` of the optimizer forgets them. A loss without graph,
+        of an evaluation, is ignored. With `torch.amp.GradScaler` use `set_loss`.
         """
-        self._next_loss = check_loss(loss.detach() if isinstance(loss, Tensor) else loss)
+        self._losses.watch(loss)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self._losses.zero()
+        super().zero_grad(set_to_none)
 
     # The fused kernels cannot be traced: as PyTorch's optimizers do, stay out of compiled graphs.
     @torch._disable_dynamo
@@ -160,14 +172,21 @@ class CLR(torch.optim.Optimizer):
                 With gradient accumulation, the mean over the micro-batches; with
                 `torch.amp.GradScaler`, the unscaled loss:
                 `scaler.step(optimizer, loss=loss.detach())`. It takes precedence over `set_loss`,
-                and this over the closure's value.
+                this over `watch_loss`, and this over the closure's value.
 
         Raises:
             ValueError: without a loss, unless there are gradients and all are 0: then the rate is 0
-                for any loss, and nothing happens. (`torch.distributed.checkpoint` does this.)
+                for any loss, and nothing happens. (`torch.distributed.checkpoint` does this.) Also
+                for the value of a closure that adds its gradient to one that was there before.
             RuntimeError: for sparse gradients; if ranks have different ‖g‖ at the first step.
         """
-        loss = self._loss_of_step(closure, loss)
+        if closure is not None and not callable(closure):
+            raise TypeError(
+                f"step takes a closure first, not a {type(closure).__name__}; "
+                "pass a loss by its name: step(loss=loss)"
+            )
+        params = (p for group in self.param_groups for p in group["params"])
+        loss = self._losses.take(closure, loss, params)
         updates = [GroupUpdate(group["params"]) for group in self.param_groups]
         if loss is None:
             self._require_zero_gradients(updates, closure)
@@ -210,30 +229,14 @@ class CLR(torch.optim.Optimizer):
         for p, updated in results or []:
             p.copy_(updated)
 
-    def _loss_of_step(self, closure: Any, loss: Loss | None) -> Loss | None:
-        """The loss given by `loss`, `set_loss` or the closure, in this order; None without any."""
-        if closure is not None and not callable(closure):
-            raise TypeError(
-                f"step takes a closure first, not a {type(closure).__name__}; "
-                "pass a loss by its name: step(loss=loss)"
-            )
-        returned = None
-        if closure is not None:
-            with torch.enable_grad():
-                returned = closure()
-        preset, self._next_loss = self._next_loss, None
-        for candidate in (loss, preset, returned):
-            if candidate is not None:
-                return check_loss(candidate)
-        return None
-
     def _require_zero_gradients(self, updates: list[GroupUpdate], closure: Any) -> None:
         grads = [g for update in updates for _, gs in update.gradients() for g in gs]
         if not grads or any(g.any() for g in grads):
             returned = "" if closure is None else " (the closure returned None)"
             raise ValueError(
-                f"CLR needs the loss of this step{returned}: call step(loss=loss), "
-                "step(closure) with a closure that returns it, or set_loss(loss) before step()"
+                f"CLR needs the loss of this step{returned}: call step(loss=loss) or "
+                "step(closure) with a closure that returns it. Where a framework calls step(), "
+                "call optimizer.watch_loss(loss) before backward"
             )
 
     def _f_star(self) -> float:
@@ -265,6 +268,7 @@ class CLR(torch.optim.Optimizer):
                     f"not the state of CLR: a parameter group lacks {', '.join(sorted(missing))}"
                 )
         super().__setstate__(state)
+        self._losses = StepLoss()
         for group in self.param_groups:
             group["lr"] = torch.as_tensor(group["lr"]).as_subclass(Rate)
 

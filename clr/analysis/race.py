@@ -76,8 +76,7 @@ def target_losses(start: float, end: float, fractions: Sequence[float]) -> Numbe
     The scale is logarithmic because losses fall over decades: on a linear scale all targets but
     the first would be in the first epochs. At f = 1 the target is exactly `end`.
     """
-    f = np.asarray(fractions, dtype=float)
-    return np.asarray(start ** (1 - f) * end**f, dtype=float)
+    return np.array([start ** (1 - f) * end**f for f in fractions], dtype=float)
 
 
 def race_targets(

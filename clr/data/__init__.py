@@ -4,7 +4,7 @@
 """
 
 from clr.data.info import DatasetInfo
-from clr.data.loaders import Batch, BatchLoader, open_loader, resolve_loader
+from clr.data.loaders import Batch, BatchLoader, open_loader
 from clr.data.preparation import find_prepared, prepare, prepare_once
 from clr.data.transform import Transform
 
@@ -17,5 +17,4 @@ __all__ = [
     "open_loader",
     "prepare",
     "prepare_once",
-    "resolve_loader",
 ]

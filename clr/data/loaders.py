@@ -1,4 +1,4 @@
-"""Batches of a prepared dataset, by FFCV or, on machines without FFCV, by torch's DataLoader."""
+"""Batches of a prepared dataset: from memory, by FFCV, or by torch's DataLoader without FFCV."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from torch import Tensor
 from clr.data.beton import Beton
 from clr.data.crops import central_boxes, random_boxes
 from clr.data.info import Crop, DatasetInfo, Split
+from clr.data.memory import fits_in_memory, read_memory
 from clr.data.order import permutation
 from clr.data.requests import Request
 from clr.data.torch_files import read_torch
 from clr.errors import UserError
 
-LOADERS = ("auto", "ffcv", "torch")
+LOADERS = ("auto", "memory", "ffcv", "torch")
+CPU = torch.device("cpu")
 
 
 class Batch(NamedTuple):
-    """Tensors on the host that own their memory; later batches do not overwrite them."""
+    """Tensors that own their memory; later batches do not overwrite them."""
 
-    images: Tensor  # uint8 of shape (B, H, W, 3)
+    images: Tensor  # uint8 of shape (B, H, W, 3), on the host or, with loader=memory, the device
     labels: Tensor  # int64 of shape (B,)
     ids: Tensor  # int64 of shape (B,): positions in the split
 
@@ -34,11 +36,14 @@ class Batch(NamedTuple):
 class Reader:
     """The implementation that reads the files."""
 
-    name: str  # "ffcv" or "torch"
+    name: str  # "memory", "ffcv" or "torch"
     workers: int  # threads (ffcv) or processes (torch; 0 reads in this process)
+    device: torch.device  # that holds the images (memory)
 
     def read(self, beton: Beton, request: Request) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels of each batch."""
+        if self.name == "memory":
+            return read_memory(beton, request, self.device)
         if self.name == "torch":
             return read_torch(beton, request, self.workers)
         from clr.data.ffcv_files import read_ffcv
@@ -58,7 +63,7 @@ class Shard:
 class BatchLoader:
     """One rank's batches of one split.
 
-    Either loader, with any number of workers, gives the same samples in the same order. Images of a
+    Every loader, with any number of workers, gives the same samples in the same order. Images of a
     dataset with crop=random_resized are cropped here, by the boxes of clr.data.crops. Their pixels
     may differ between the loaders as far as Pillow's libjpeg and FFCV's libturbojpeg decode
     differently: not at all where both are libjpeg-turbo (13,325 crops of Imagenette at 128 pixels,
@@ -133,6 +138,7 @@ def open_loader(
     rank: int = 0,
     world_size: int = 1,
     grad_accum_steps: int = 1,
+    device: torch.device = CPU,
 ) -> BatchLoader:
     """Open the batches of one split of a prepared dataset, for one rank.
 
@@ -141,11 +147,13 @@ def open_loader(
         batch_size: for train the global batch size, of which each rank gets a contiguous part, in
             `grad_accum_steps` equal micro-batches; for test the number of images that a rank reads
             at a time from its contiguous part of the split.
-        loader: "auto", "ffcv" or "torch".
+        loader: "auto", "memory", "ffcv" or "torch".
         workers: threads (ffcv) or processes (torch; 0 loads in this process) that load data.
+        device: device on which loader=memory holds the images.
 
     Raises:
-        UserError: there are fewer training images than `batch_size`.
+        UserError: there are fewer training images than `batch_size`, or the loader cannot read the
+            dataset.
         ValueError: `batch_size` is not a multiple of `world_size` × `grad_accum_steps`.
     """
     if split == "train" and batch_size > info.num_train:
@@ -153,29 +161,39 @@ def open_loader(
             f"batch_size={batch_size} exceeds the {info.num_train} training images of "
             f"{info.label}; use a smaller one"
         )
-    reader = Reader(resolve_loader(loader), workers)
+    reader = Reader(resolve_loader(loader, info), workers, device)
     shard = Shard(rank, world_size, grad_accum_steps)
     return BatchLoader(info, split, batch_size, reader, shard)
 
 
-def resolve_loader(loader: str) -> str:
-    """Resolve "auto" to "ffcv" if FFCV can be imported, else to "torch".
+def resolve_loader(loader: str, info: DatasetInfo) -> str:
+    """Resolve "auto": to "memory" if the dataset fits, else "ffcv" if installed, else "torch".
 
-    UserError if the loader is unknown, and for "ffcv" if it cannot be imported.
+    UserError if the loader is unknown, cannot be imported or cannot read the dataset.
     """
+    check_loader(loader)
+    if loader == "memory" and info.config.crop != Crop.PADDED:
+        raise UserError(
+            f"loader=memory holds raw images, but {info.label} is stored as JPEG "
+            f"(dataset.crop={info.config.crop}); use loader=auto"
+        )
+    if loader != "auto":
+        return loader
+    if fits_in_memory(info):
+        return "memory"
+    return "torch" if _ffcv_import_error() else "ffcv"
+
+
+def check_loader(loader: str) -> None:
+    """Raise UserError if the loader is unknown, or is "ffcv" and cannot be imported."""
     if loader not in LOADERS:
-        raise UserError(f"loader={loader} is unknown; use auto, ffcv or torch")
-    if loader == "torch":
-        return "torch"
-    problem = _ffcv_import_error()
-    if problem is None:
-        return "ffcv"
-    if loader == "auto":
-        return "torch"
-    raise UserError(
-        f"loader=ffcv, but FFCV cannot be imported ({problem}); install libopencv-dev "
-        "libturbojpeg0-dev pkg-config g++ with apt and then the package ffcv, or use loader=torch"
-    )
+        raise UserError(f"loader={loader} is unknown; use one of {', '.join(LOADERS)}")
+    if loader == "ffcv" and (problem := _ffcv_import_error()) is not None:
+        raise UserError(
+            f"loader=ffcv, but FFCV cannot be imported ({problem}); install libopencv-dev "
+            "libturbojpeg0-dev pkg-config g++ with apt and then the package ffcv, or use "
+            "loader=torch"
+        )
 
 
 @functools.cache

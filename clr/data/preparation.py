@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from clr.config import DatasetConfig
 from clr.data.convert import convert
 from clr.data.info import DatasetInfo, read_manifest, verify_betons
-from clr.data.loaders import resolve_loader
+from clr.data.loaders import check_loader
 from clr.data.locks import locked
 from clr.data.sources import Source, open_source
 from clr.errors import UserError
@@ -25,15 +25,15 @@ _prepared: dict[str, DatasetInfo] = {}
 def prepare(dataset: DatasetConfig, data_dir: str, loader: str) -> DatasetInfo:
     """Convert the dataset into `data_dir`/<name>-<key> unless it is there already, and verify it.
 
-    Originals that can be downloaded are downloaded first if they are missing. Both loaders read the
-    same files; `loader` ("auto", "ffcv", "torch") is only checked before the work starts. Any
+    Originals that can be downloaded are downloaded first if they are missing. All loaders read
+    the same files; `loader` (`clr.data.open_loader`) is only checked before the work starts. Any
     number of processes may prepare the same dataset at the same time.
 
     Raises:
         UserError: the originals, the converted files or the configuration are unusable; the message
             says how to fix it.
     """
-    resolve_loader(loader)
+    check_loader(loader)
     source = open_source(dataset)
     if not source.is_available():
         source.fetch()
@@ -56,7 +56,7 @@ def find_prepared(dataset: DatasetConfig, data_dir: str, loader: str) -> Dataset
 
     Reads only: nothing is downloaded, converted or written. Raises UserError as `prepare` does.
     """
-    resolve_loader(loader)
+    check_loader(loader)
     source = open_source(dataset)
     if not source.is_available():
         return None

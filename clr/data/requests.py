@@ -1,4 +1,4 @@
-"""Request for the samples of one epoch, as both loaders take it."""
+"""Request for the samples of one epoch, as the loaders take it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loss of a step: validation, and its mean over the ranks."""
+"""The loss as a number: validation, and its mean over the ranks."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def mean_over_ranks(loss: Loss, device: torch.device, group: dist.ProcessGroup |
         mean = loss.detach().reshape(()).to(device, dtype)
     else:
         mean = torch.full((), float(loss), dtype=dtype, device=device)
-    if (world_size := _world_size(group)) > 1:
+    if (ranks := world_size(group)) > 1:
         mean = mean.clone()
         dist.all_reduce(mean, group=group)
-        mean /= world_size
+        mean /= ranks
     return mean
 
 
@@ -57,7 +57,7 @@ def ranks_agree(norm_sq: Tensor, group: dist.ProcessGroup | None) -> bool:
     Raises:
         RuntimeError: on all ranks, if it differs between them.
     """
-    if _world_size(group) == 1:
+    if world_size(group) == 1:
         return True
     bounds = torch.stack([norm_sq, -norm_sq])
     dist.all_reduce(bounds, dist.ReduceOp.MAX, group=group)
@@ -73,5 +73,6 @@ def ranks_agree(norm_sq: Tensor, group: dist.ProcessGroup | None) -> bool:
     return 0 < largest < math.inf
 
 
-def _world_size(group: dist.ProcessGroup | None) -> int:
+def world_size(group: dist.ProcessGroup | None) -> int:
+    """Number of ranks; 1 without `torch.distributed`."""
     return dist.get_world_size(group) if dist.is_available() and dist.is_initialized() else 1

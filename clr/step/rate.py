@@ -27,6 +27,9 @@ class Rate(Tensor):
         """The same memory as a plain tensor."""
         return self.as_subclass(Tensor)
 
+    def __format__(self, spec: str) -> str:
+        return self.plain().__format__(spec)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         return self.plain().clone()
 

@@ -30,8 +30,11 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def to_device(self, tensor: Tensor) -> Tensor:
-        """Copy a host tensor to the device, from pinned memory, without waiting for the copy."""
-        if self.device.type != "cuda":
+        """Copy a host tensor to the device, from pinned memory, without waiting for the copy.
+
+        A tensor that is on the device is returned as it is.
+        """
+        if tensor.device.type == self.device.type:
             return tensor
         return tensor.pin_memory().to(self.device, non_blocking=True)
 

@@ -44,8 +44,9 @@ def build_setup(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks) -> Setup:
 
     loading = (cfg.loader, cfg.workers, ranks.rank, ranks.world_size)
     test_batch_size = cfg.device_batch_size or max(cfg.batch_size, 500)
-    train_data = open_loader(info, "train", cfg.batch_size, *loading, division.grad_accum_steps)
-    test_data = open_loader(info, "test", test_batch_size, *loading)
+    steps = division.grad_accum_steps
+    train_data = open_loader(info, "train", cfg.batch_size, *loading, steps, device=device)
+    test_data = open_loader(info, "test", test_batch_size, *loading, device=device)
     transform = Transform(info, cfg.dataset.crop_padding, cfg.dataset.flip)
 
     model = build_model(cfg.model, len(info.classes), cfg.seed)

@@ -18,6 +18,7 @@ _QUICKER = {
     "baseline": "SGD at 0.1, the lowest final training loss",
     "statistic": "steps to a training loss of 0.5, CLR over SGD",
     "rule": "reproduced if the whole interval is below 1",
+    "rule_written": "written on 2026-02-01, after the author had seen <all>",
 }
 CLAIMS = [
     {
@@ -48,6 +49,7 @@ CLAIMS = [
         "figure": "4",
         "statement": "On ImageNet CLR's rates reach the cap of 10",
         "rule": "tested where the data is ImageNet",
+        "rule_written": "written on 2026-01-31, before any run",
         "verdict": "not tested at this scale",
         "by_numbers": "not reproduced",
         "reason": "No run of this protocol is on ImageNet <whole>.",

@@ -1,6 +1,4 @@
-"""configs/claims.yaml: mistakes in it, and the statement of when its rules were written."""
-
-from datetime import date
+"""configs/claims.yaml: mistakes in it, and when each rule was written."""
 
 import pytest
 import yaml
@@ -12,21 +10,21 @@ from clr.errors import UserError
 CONTENT = yaml.safe_load((ROOT / "configs" / "claims.yaml").read_text())
 
 
-def written(**change):
-    return {"written": CONTENT["written"] | change}
+def changed(section, **change):
+    return {section: CONTENT[section] | change}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"quicker": {"figures": [2], "targets": [0.5], "headline": 0.9}},
-            "headline=0.9 is not one of quicker.targets",
-        ),
+        (changed("quicker", headline=0.91), r"headline=0.91 is not a multiple of 1/20 up to 1"),
+        (changed("quicker", targets=0), r"headline=0.9 is not a multiple"),
+        (changed("adapts", factor=2.0), "factor"),
         ({"optimiser": "clr"}, "optimiser"),
         ({"window_epochs": "one"}, "one"),
-        (written(date="yesterday"), "'yesterday' below `written` is not a date"),
-        (written(after={"quick": "2026"}), "'2026' below `written` is not a date"),
+        (changed("cap", written="yesterday"), "'yesterday' is not a date"),
+        (changed("interval", written="2026"), "'2026' is not a date; write it as 2026-01-31"),
+        (changed("seen", quick={"first": "2026-13-01"}), "'2026-13-01' is not a date"),
     ],
 )
 def test_a_mistake_in_the_rules_is_named(tmp_path, change, message):
@@ -42,28 +40,56 @@ def test_rules_that_are_not_yaml_are_a_users_mistake(tmp_path, text):
         rules.load(tmp_path / "claims.yaml")
 
 
-def test_a_protocol_whose_results_were_known_is_said_not_to_be_judged_by_rules_fixed_in_advance():
-    line = rules.provenance_line("quick")
-    assert "written on 2026-11-25, after the author had seen results of the protocol quick" in line
-    assert "first committed on 2026-11-24" in line
-    assert "not fixed in advance" in line
+def dated(written, first, **change):
+    """The rules with these dates of `quicker` and of the first results of quick."""
+    own = rules.load()
+    own.quicker.written = own.interval.written = written
+    own.seen = {"quick": rules.Seen(first=first, **change)}
+    return own
 
 
-def test_a_protocol_without_runs_by_then_is_said_to_be_judged_by_older_rules():
-    line = rules.provenance_line("paper")
-    assert line == "The rules were written on 2026-11-25, before any run of the protocol paper."
+@pytest.mark.parametrize(
+    ("written", "first", "order"),
+    [
+        ("2026-01-02", "2026-01-01", "after"),
+        ("2026-01-01", "2026-01-02", "before"),
+        ("2026-01-02", "2026-01-02", "after"),  # the order within the day is unknown
+        ("2026-01-02 10:00", "2026-01-02", "after"),
+        ("2026-01-02", "2026-01-02 10:00", "after"),
+        ("2026-01-02 09:00", "2026-01-02 10:00", "before"),
+        ("2026-01-02 10:00", "2026-01-02 10:00", "after"),
+    ],
+)
+def test_a_rule_says_whether_results_had_been_seen_when_it_was_written(written, first, order):
+    line = rules.provenance_line("quicker", "quick", dated(written, first))
+    event = f"the author first saw results of the protocol quick ({first})"
+    assert line == f"written on {written}, {order} {event}"
 
 
-def test_for_any_other_protocol_the_whole_statement_is_given():
-    assert rules.provenance_line("mine") == (
-        "The rules were written on 2026-11-25, after the author had seen results of quick and cpu, "
-        "and before any run of gpu and paper."
+def test_a_rule_says_how_much_had_been_seen():
+    line = rules.provenance_line(
+        "quicker", "quick", dated("2026-01-02", "2026-01-01", extent="one run of two")
+    )
+    assert line.endswith("results of the protocol quick (2026-01-01, one run of two)")
+
+
+def test_a_claim_that_hangs_on_the_interval_gives_its_date_as_well():
+    own = dated("2026-01-03", "2026-01-02")
+    own.converges.written = own.cap.written = "2026-01-01"
+    line = rules.provenance_line("converges", "quick", own)
+    assert line.startswith("written on 2026-01-01, before the author first saw")
+    assert line.endswith("; its interval was written on 2026-01-03, after that")
+    assert "interval" not in rules.provenance_line("cap", "quick", own)
+    assert rules.provenance_line("converges", "paper", own) == (
+        "written on 2026-01-01, its interval on 2026-01-03, before any run of the protocol paper"
     )
 
 
-def test_known_results_are_older_than_the_rules_and_every_protocol_exists():
-    statement = rules.load().written
-    for protocol, first in statement.after.items():
-        assert date.fromisoformat(first) <= date.fromisoformat(statement.date), protocol
-    for protocol in [*statement.after, *statement.before]:
+def test_every_protocol_whose_results_were_seen_exists():
+    for protocol in rules.load().seen:
         assert (ROOT / "configs" / "protocol" / f"{protocol}.yaml").is_file(), protocol
+
+
+def test_every_protocol_with_committed_results_is_listed_as_seen():
+    committed = {path.parent.name for path in (ROOT / "results").glob("*/runs.csv")}
+    assert committed <= set(rules.load().seen)

@@ -26,13 +26,20 @@ def test_clr_that_is_faster_in_every_seed_is_reproduced(tmp_path):
     assert row["baseline"] == "SGD at 0.1: lowest final loss of the 3 rates tried"
 
 
-def test_the_reason_names_steps_and_final_losses_of_both(tmp_path):
+def test_the_reason_names_the_course_of_the_race_steps_and_final_losses(tmp_path):
     reason = claim(write(tmp_path, falling(1.5), sweep()), "quicker")["reason"]
+    # The first targets are 2^-0.9 and 2^-1.8, which both reach in steps 2 and 3.
     assert reason == (
-        "Target 1.33e-05: reached by CLR in 12 steps, not reached by SGD at 0.1; "
+        "Training loss: CLR leads from 0.154 to 3.81e-06; "
+        "target 1.33e-05: reached by CLR in 12 steps, not reached by SGD at 0.1; "
         "final losses: 3.81e-06 (3.81e-06–3.81e-06) for CLR, "
         "0.000244 (0.000244–0.000244) for SGD at 0.1."
     )
+
+
+def test_the_reason_says_in_how_many_seeds_a_target_is_reached(tmp_path):
+    reason = claim(write(tmp_path, falling(2) | {1: falling(0.5)[1]}, sweep()), "quicker")["reason"]
+    assert "reached by CLR in 7 steps at the earliest, in 2 seeds only" in reason
 
 
 def test_no_text_of_a_verdict_has_an_infinity_sign(tmp_path):
@@ -42,14 +49,37 @@ def test_no_text_of_a_verdict_has_an_infinity_sign(tmp_path):
         assert not claims[column].str.contains("∞|inf|nan").any(), column
 
 
-def test_clr_that_is_ahead_at_first_but_ends_higher_is_not_faster(tmp_path):
-    tables = judge(write(tmp_path, constant([1.0, 0.01, *[0.009] * 11]), sweep()))
+def quicker_tables(folder):
+    """Row of the claim, and its rows of `targets` by fraction."""
+    tables = judge(folder)
     (row,) = tables["claims"].query("claim == 'quicker' and data != ''").to_dict("records")
+    return row, tables["targets"].query("pick == 'final loss'").set_index("fraction")
+
+
+def test_clr_that_leads_at_most_targets_but_not_near_the_end_is_not_faster(tmp_path):
+    folder = write(tmp_path, constant([1.0, 0.01, *[0.009] * 11]), sweep())
+    row, targets = quicker_tables(folder)
     assert (row["ratio"], row["verdict"]) == (math.inf, "not reproduced")
+    # The targets are 2^-0.6, 2^-1.2, …: both reach the first in step 2, and CLR ends at 2^-6.8.
+    assert targets["lead"].tolist() == ["neither", *["leads"] * 10, *["loses"] * 9]
+    assert targets["ratio"].iloc[[1, -1]].tolist() == pytest.approx([2 / 3, math.inf], rel=1e-5)
+    assert (row["targets_led"], row["targets_lost"]) == (10, 9)
+    assert "CLR leads from 0.435 to 0.0103, loses from 0.0068 to 0.000244" in row["reason"]
     assert "not reached by CLR" in row["reason"]
-    # At 2^-3, 2^-6, 2^-9, …: CLR is first at the first two targets only.
-    ratios = tables["targets"].query("pick == 'final loss'").set_index("fraction")["ratio"]
-    assert ratios.tolist() == pytest.approx([2 / 4, 2 / 7, math.inf, math.inf], rel=1e-5)
+
+
+def test_clr_that_leads_near_the_end_but_loses_at_most_targets_is_not_faster(tmp_path):
+    row, targets = quicker_tables(write(tmp_path, constant([1.0] * 9 + [2.0**-13] * 4), sweep()))
+    # CLR reaches all targets in step 10, SGD reaches 2^-k in step k + 1.
+    assert targets["lead"].tolist() == [*["loses"] * 12, "neither", *["leads"] * 7]
+    assert row["ratio_high"] < 1
+    assert row["verdict"] == "not reproduced"
+
+
+def test_clr_that_loses_early_leads_later_and_at_most_targets_is_faster(tmp_path):
+    row, targets = quicker_tables(write(tmp_path, constant([1.0] * 4 + [2.0**-13] * 9), sweep()))
+    assert targets["lead"].value_counts().to_dict() == {"leads": 14, "loses": 4, "neither": 2}
+    assert row["verdict"] == "reproduced"
 
 
 def test_equal_curves_are_not_reproduced(tmp_path):
@@ -85,8 +115,8 @@ TWO_GOOD_RATES = {0.01: falling(0.1), 0.1: EARLY, 0.3: LATE, 1.0: falling(0.1)}
 
 
 def test_the_pick_of_the_rate_may_leave_the_conclusion(tmp_path):
-    row = claim(write(tmp_path, falling(1.0), TWO_GOOD_RATES), "quicker")
-    # The target is 2^-10.8, after CLR's 2^-12: no fixed rate reaches it.
+    row = claim(write(tmp_path, falling(8.0), TWO_GOOD_RATES), "quicker")
+    # CLR ends at 2^-96: no fixed rate reaches the target, or more than two of the others.
     assert (row["baseline_rate"], row["rate_by_area"]) == (0.3, 0.1)
     assert row["ratio"] == row["ratio_by_area"] == row["ratio_each_step"] == 0
     assert "the conclusion does not change" in row["sensitivity"]
@@ -169,7 +199,7 @@ def test_a_rate_that_rises_steadily_adapts(tmp_path):
     assert row["ratio"] == pytest.approx(high / low, rel=1e-5)
     assert row["verdict"] == "reproduced"
     assert row["chance"] == 0.005
-    assert "permutation test: p ≤ 0.005" in row["reason"]
+    assert row["reason"].startswith("Permutation test: p ≤ 0.005 in every seed; ")
 
 
 def test_the_same_rates_in_random_order_do_not_adapt(tmp_path):
@@ -177,6 +207,19 @@ def test_the_same_rates_in_random_order_do_not_adapt(tmp_path):
     assert row["ratio_low"] > 2
     assert row["chance"] > 0.05
     assert row["verdict"] == "not reproduced"
+
+
+def test_a_small_trend_adapts_because_the_factor_decides_nothing(tmp_path):
+    row = adapts(tmp_path, tuple(np.geomspace(1, 1.1, 60)))
+    assert row["ratio"] < 1.1
+    assert row["verdict"] == "reproduced"
+
+
+def test_a_diverged_seed_does_not_adapt(tmp_path):
+    losses = falling(0.2, 60)
+    diverging = losses | {1: [*losses[1][:-1], None]}
+    folder = write(tmp_path, diverging, {0.1: losses}, Setting(rates=RISING))
+    assert claim(folder, "adapts")["verdict"] == "not reproduced"
 
 
 def test_a_constant_rate_does_not_adapt(tmp_path):

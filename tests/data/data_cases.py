@@ -20,6 +20,7 @@ from clr.data import Batch, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADERS = ["ffcv", "torch"]
+RAW_LOADERS = [*LOADERS, "memory"]  # of raw images; memory does not hold JPEG
 
 
 def folder_config(path: Path, **changes) -> DatasetConfig:

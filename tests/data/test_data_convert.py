@@ -17,9 +17,11 @@ from filelock import FileLock
 from PIL import Image
 
 from clr.config import DatasetConfig
-from clr.data import find_prepared, open_loader, prepare, prepare_once, resolve_loader
+from clr.data import find_prepared, open_loader, prepare, prepare_once
 from clr.data.beton import RECORD
 from clr.data.images import Images
+from clr.data.loaders import resolve_loader
+from clr.data.memory import LARGEST
 from clr.data.sources import open_source
 from clr.errors import UserError
 
@@ -232,17 +234,21 @@ def test_second_process_waits_for_the_lock_and_uses_the_result(config, tmp_path,
 
 
 @pytest.mark.slow
-def test_without_ffcv_auto_is_torch(data_folder, tmp_path):
+def test_without_ffcv_auto_is_torch_for_stored_jpeg(imagenet_folder, tmp_path):
     code = f"""
 import sys
 sys.modules["ffcv"] = None  # importing it now raises ImportError
 from clr.config import DatasetConfig
-from clr.data import open_loader, prepare, resolve_loader
+from clr.data import open_loader, prepare
+from clr.data.loaders import resolve_loader
 from clr.errors import UserError
-assert resolve_loader("auto") == "torch"
-config = DatasetConfig(name="insects", source="folder", path={str(data_folder)!r}, resolution=12)
+config = DatasetConfig(
+    name="insects", source="imagenet", path={str(imagenet_folder)!r}, resolution=12,
+    crop="random_resized", crop_padding=0, short_side=16,
+)
 info = prepare(config, {str(tmp_path / "data")!r}, "auto")
-assert len(list(open_loader(info, "train", 5, "auto", 0).epoch(0, 0))) == 4
+assert resolve_loader("auto", info) == "torch"
+assert len(list(open_loader(info, "train", 5, "auto", 0).epoch(0, 0))) == info.num_train // 5
 try:
     prepare(config, {str(tmp_path / "data")!r}, "ffcv")
 except UserError as error:
@@ -256,7 +262,25 @@ except UserError as error:
     assert done.stdout.count("\n") == 1
 
 
-def test_loader_is_resolved_where_ffcv_is_built():
-    assert [resolve_loader(name) for name in ("auto", "ffcv", "torch")] == ["ffcv", "ffcv", "torch"]
-    with pytest.raises(UserError, match="auto, ffcv or torch"):
-        resolve_loader("dali")
+def test_small_raw_datasets_are_read_from_memory_and_larger_ones_by_ffcv(info):
+    size = (info.num_train + info.num_test) * 12 * 12 * 3
+    names = ("auto", "memory", "ffcv", "torch")
+    assert [resolve_loader(name, info) for name in names] == ["memory", "memory", "ffcv", "torch"]
+    at_bound = replace(info, num_test=LARGEST // (12 * 12 * 3) - info.num_train)
+    assert size < at_bound.size("test") * 12 * 12 * 3 <= LARGEST
+    assert resolve_loader("auto", at_bound) == "memory"
+    above = replace(at_bound, num_test=at_bound.num_test + 1)
+    assert resolve_loader("auto", above) == "ffcv"
+    assert resolve_loader("memory", above) == "memory"
+
+
+def test_stored_jpeg_is_not_read_from_memory(info):
+    jpeg = replace(info, config=replace(info.config, crop="random_resized"))
+    assert resolve_loader("auto", jpeg) == "ffcv"
+    with pytest.raises(UserError, match=r"is stored as JPEG .*; use loader=auto"):
+        resolve_loader("memory", jpeg)
+
+
+def test_an_unknown_loader_is_refused(info):
+    with pytest.raises(UserError, match="use one of auto, memory, ffcv, torch"):
+        resolve_loader("dali", info)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data_cases import LOADERS, ROOT, same
+from data_cases import RAW_LOADERS, ROOT, same
 
 from clr.data import open_loader, prepare
 from clr.data.ffcv_files import EpochIterator, read_ffcv
@@ -85,7 +85,7 @@ def settles_at(expected: int) -> bool:
     return running() <= expected
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 def test_abandoned_epochs_leave_no_thread_or_process(info, loader):
     batches = open_loader(info, "train", 1, loader, 1)
     list(batches.epoch(0, 0))

@@ -1,11 +1,11 @@
-"""Batches of both loaders: the same samples, in the same order, shared among ranks."""
+"""Batches of all loaders: the same samples, in the same order, shared among ranks."""
 
 import time
 
 import numpy as np
 import pytest
 import torch
-from data_cases import LOADERS, same
+from data_cases import RAW_LOADERS, same
 
 from clr.data import open_loader
 from clr.data.sources import open_source
@@ -14,7 +14,7 @@ from clr.errors import UserError
 N = 24
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 def test_batches_are_the_images_with_their_labels(info, loader):
     for split in ("train", "test"):
         source = open_source(info.config).split(split)
@@ -27,22 +27,23 @@ def test_batches_are_the_images_with_their_labels(info, loader):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_both_loaders_give_the_same_batches(info, split):
-    ffcv, other = (open_loader(info, split, 5, loader, 1) for loader in LOADERS)
+@pytest.mark.parametrize("loader", ["torch", "memory"])
+def test_all_loaders_give_the_same_batches_as_ffcv(info, split, loader):
+    ffcv, other = (open_loader(info, split, 5, name, 1) for name in ("ffcv", loader))
     assert ffcv.steps_per_epoch == other.steps_per_epoch == (4 if split == "train" else 2)
     for seed, epoch, start in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (7, 3, 3)]:
         assert same(ffcv.epoch(seed, epoch, start), other.epoch(seed, epoch, start))
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 @pytest.mark.parametrize("workers", [0, 2, 3])
 def test_number_of_workers_does_not_change_the_batches(info, loader, workers):
     one, many = (open_loader(info, "train", 4, loader, w) for w in (1, workers))
     assert same(one.epoch(0, 0), many.epoch(0, 0))
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 def test_training_epoch_visits_each_sample_once(info, loader):
     ids = torch.cat([b.ids for b in open_loader(info, "train", 4, loader, 0).epoch(5, 2)])
     assert sorted(ids.tolist()) == list(range(N))
@@ -52,7 +53,7 @@ def test_training_epoch_visits_each_sample_once(info, loader):
     assert len(set(torch.cat([b.ids for b in batches]).tolist())) == 21
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 def test_test_epoch_is_all_samples_in_order(info, loader):
     batches = list(open_loader(info, "test", 4, loader, 0).epoch())
     assert [len(b.images) for b in batches] == [4, 4, 1]
@@ -61,7 +62,7 @@ def test_test_epoch_is_all_samples_in_order(info, loader):
     assert torch.equal(whole.labels, torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2]))
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 def test_order_differs_by_seed_and_epoch_only(info, loader):
     def order(seed, epoch):
         batches = open_loader(info, "train", 4, loader, 0).epoch(seed, epoch)
@@ -71,7 +72,7 @@ def test_order_differs_by_seed_and_epoch_only(info, loader):
     assert order(1, 2) == order(1, 2)
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 def test_start_in_mid_epoch_gives_the_remaining_batches(info, loader):
     batches = open_loader(info, "train", 5, loader, 1)
     whole = list(batches.epoch(2, 1))
@@ -79,7 +80,7 @@ def test_start_in_mid_epoch_gives_the_remaining_batches(info, loader):
         assert same(batches.epoch(2, 1, start), whole[start:])
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 def test_later_batches_do_not_overwrite_earlier_ones(info, loader):
     batches, copies = [], []
     for batch in open_loader(info, "train", 2, loader, 1).epoch():
@@ -90,7 +91,7 @@ def test_later_batches_do_not_overwrite_earlier_ones(info, loader):
     assert same(batches, copies)
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 def test_epochs_of_one_file_may_overlap(info, loader):
     small, large = (open_loader(info, "train", b, loader, 1) for b in (3, 4))
     expected = list(small.epoch(0, 0)), list(large.epoch(1, 1))
@@ -110,7 +111,7 @@ def test_batch_larger_than_the_dataset_is_refused(info):
     assert open_loader(info, "train", 24, "torch", 0).steps_per_epoch == 1
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_global_generators_and_thread_count_do_not_change(info, loader, workers):
     torch.manual_seed(0)
@@ -122,7 +123,7 @@ def test_global_generators_and_thread_count_do_not_change(info, loader, workers)
     assert torch.get_num_threads() == before[2]
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 @pytest.mark.parametrize(("world_size", "accumulate"), [(1, 2), (2, 1), (2, 2), (4, 2)])
 def test_micro_batches_of_all_ranks_are_the_global_batch(info, loader, world_size, accumulate):
     whole = open_loader(info, "train", 8, loader, 0)
@@ -143,7 +144,7 @@ def test_micro_batches_of_all_ranks_are_the_global_batch(info, loader, world_siz
             assert same([joined], [batch])
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", RAW_LOADERS)
 def test_ranks_share_the_test_images(info, loader):
     parts = [open_loader(info, "test", 2, loader, 0, rank, 4) for rank in range(4)]
     batches = [list(part.epoch()) for part in parts]

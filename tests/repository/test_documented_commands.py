@@ -93,6 +93,13 @@ def check_pip(given):
             assert extra in extras["optional-dependencies"], f"there is no extra {extra}"
 
 
+def check_pytest(given):
+    """Each test file exists and has a test with the word after `-k` in its name."""
+    word = given[given.index("-k") + 1] if "-k" in given else ""
+    for name in (part for part in given if part.startswith("tests/")):
+        assert re.search(rf"^def test_\w*{word}", (ROOT / name).read_text(), re.M), name
+
+
 def help_of(script):
     """The output of `script --help`."""
     spec = importlib.util.spec_from_file_location("script", ROOT / script)
@@ -112,7 +119,7 @@ def help_of(script):
 def test_a_documented_command_is_accepted(command):
     given = words(command)
     for part in itertools.takewhile(lambda word: not re.fullmatch(r"\w+=\S*", word), given):
-        if part.startswith(("bench/", "scripts/")):
+        if part.startswith(("bench/", "examples/", "scripts/")):
             assert (ROOT / part).is_file(), f"{part} does not exist"
     if not given:  # a comment
         return
@@ -122,12 +129,16 @@ def test_a_documented_command_is_accepted(command):
         check_sweep(given)
     elif any(word.startswith("scripts/") for word in given):
         check_script(given)
+    elif "pytest" in given:
+        check_pytest(given)
     elif given[0] == "make":
         check_make(given)
     elif given[0] == "pip":
         check_pip(given)
     elif any(word.startswith("bench/") for word in given):
         assert not [word for word in given if word.startswith("--")]
+    elif given[-1].startswith("examples/"):
+        assert given[0] in (".venv/bin/python", ".venv/bin/torchrun"), command
     else:
         assert given[0] in FOREIGN or all("=" in w for w in given), f"not checked: {command}"
 

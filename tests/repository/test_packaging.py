@@ -41,10 +41,13 @@ def test_requirements_pin_what_the_extras_name():
     assert set(pins("requirements.txt")) == set(required("train", "report", "slurm", "dev"))
     ffcv = {canonicalize_name(Requirement(line).name) for line in EXTRAS["ffcv"]} - {"clr"}
     assert set(pins("requirements-ffcv.txt")) == ffcv
+    examples = {canonicalize_name(Requirement(line).name) for line in EXTRAS["examples"]} - {"clr"}
+    assert set(pins("requirements-examples.txt")) == examples
 
 
 def test_pinned_versions_satisfy_the_lower_bounds():
-    versions = pins("requirements.txt") | pins("requirements-ffcv.txt")
+    files = ("requirements.txt", "requirements-ffcv.txt", "requirements-examples.txt")
+    versions = {name: version for file in files for name, version in pins(file).items()}
     for name, requirement in required(*EXTRAS).items():
         assert requirement.specifier.contains(versions[name]), f"{requirement}: {versions[name]}"
 
@@ -75,8 +78,9 @@ def test_every_imported_package_is_a_dependency():
         "markupsafe": "jinja2",
         "mpl_toolkits": "matplotlib",
     }
-    known = set(required(*EXTRAS)) | {"clr", "hydra-plugins", "train", "sweep"}
-    for path in tracked("clr/*.py", "scripts/*.py", "bench/*.py", "hydra_plugins/*.py"):
+    known = set(required(*EXTRAS)) | {"clr", "hydra-plugins", "train", "sweep", "digits"}
+    folders = ("clr", "scripts", "bench", "hydra_plugins", "examples")
+    for path in tracked(*(f"{folder}/*.py" for folder in folders)):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]

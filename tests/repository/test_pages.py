@@ -88,11 +88,12 @@ def test_the_rules_were_written_when_the_results_page_says():
     times = {line.split()[0]: int(line.split()[1]) for line in log.stdout.splitlines()}
     dates = {line.split()[0]: line.split()[2] for line in log.stdout.splitlines()}
     assert max(times[quick], times[cpu]) < times[rules] < times[rerun]
-    assert f"On {dates[rules]} (commit `{rules}`)" in text
+    assert f"on {dates[rules]} (commit `{rules}`)" in text
     assert f"committed on {dates[quick]} (`{quick}`, `{cpu}`)" in text
-    readme = README.read_text()
-    assert f"written on {dates[rules]}" in readme
-    assert f"committed on {dates[cpu]}" in readme
+    claims = yaml.safe_load((ROOT / "configs/claims.yaml").read_text())
+    assert claims["converges"]["written"].startswith(dates[rules])
+    assert claims["seen"]["quick"]["first"] == dates[quick]
+    assert claims["seen"]["cpu"]["first"] == dates[cpu]
 
 
 def test_examples_run():

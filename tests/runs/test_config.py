@@ -128,7 +128,9 @@ def test_environment_yml_holds_the_pinned_requirements():
     assert pip == ["-r requirements.txt", "-r requirements-ffcv.txt"]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-ffcv.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-ffcv.txt", "requirements-examples.txt"]
+)
 def test_requirements_are_pinned(name):
     for line in Path(ROOT / name).read_text().splitlines():
         assert line.startswith("#") or "==" in line, line

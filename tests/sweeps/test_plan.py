@@ -68,7 +68,9 @@ TOTALS = {
 def test_the_number_of_runs_of_a_protocol(protocol):
     figures, runs = planned_figures(protocol)
     counts = {figure: len(planned) for figure, planned in figures.items()}
-    assert counts == COUNTS[protocol] | {"corridor_meter": COUNTS[protocol]["2"]}
+    # The race has the runs of Figures 6, 7 and 8.
+    race = sum(COUNTS[protocol].get(figure, 0) for figure in ("6", "7", "8"))
+    assert counts == COUNTS[protocol] | {"corridor_meter": COUNTS[protocol]["2"], "race": race}
     assert len(runs) == TOTALS[protocol]
     for planned in figures.values():
         assert len(set(planned)) == len(planned)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
@@ -26,7 +27,6 @@ from clr.analysis.tables import Tables
 from clr.analysis.verdicts import rules as claim_rules
 from clr.analysis.verdicts.rules import Rules
 
-TARGETS = 20  # of a curve
 RATIO = ["ratio", "ratio_low", "ratio_high"]
 CLOSE = 1.2  # batch sizes up to this factor apart have one label
 COLUMNS = 2  # panels in a row
@@ -79,14 +79,15 @@ def draw(tables: Tables) -> Figure:
     ylim = _limits(race for own in scopes.values() for race in own)
     for ax, ((data, model), own) in zip(axes, scopes.items(), strict=False):
         _draw_scope(ax, own, ylim, names)
-        ax.set(title=panels.panel_title(data, model), xlabel="target loss")
-        panels.add_legend(ax)
+        ax.set_title(panels.panel_title(data, model), pad=8)
+        ax.set_xlabel("target loss")
     axes[-1].set_yscale("log")
     axes[-1].set_ylim(ylim)
     panels.format_log_ticks(axes[-1])
     _draw_headlines(axes[-1], scopes, names)
-    title = f"At {rules.quicker.headline:g} of the way (filled), at the last loss of both (open)"
-    axes[-1].set(title=title, xlabel="batch size")
+    title = f"Filled: target at {rules.quicker.headline:g} of the way"
+    axes[-1].set_title(f"{title}\nopen: last target that both reach", pad=8)
+    axes[-1].set_xlabel("batch size")
     for ax in axes:
         ax.axhline(1, color=style.INK, linewidth=0.8)
         ax.text(0.99, 0.97, f"{names[0]} leads below", transform=ax.get_yaxis_transform(), **LEAD)
@@ -112,8 +113,9 @@ def _races(runs: pd.DataFrame, steps: pd.DataFrame, rules: Rules) -> list[SizedR
             continue
         group, best = groups[rules.optimizer], groups[rules.baseline]
         own, other = curves(group), curves(best)
-        targets = race_targets(own, other, [*equal_fractions(TARGETS), rules.quicker.headline])
-        table = race(own, other, targets, rules.bootstrap.confidence)
+        fractions = [*equal_fractions(rules.quicker.targets), rules.quicker.headline]
+        targets = race_targets(own, other, fractions)
+        table = race(own, other, targets, rules.interval.confidence)
         edge = "" if best.best is None or best.best.interior else ", edge of the sweep"
         named = replace(group, name=f"batch size {size} ({best.curve_name}{edge})")
         races.append(SizedRace(int(str(size)), named, table.iloc[:-1], table.iloc[-1]))
@@ -154,6 +156,11 @@ def _draw_scope(
             path = np.concatenate([last, [(x, edge)]]).T
             gid = panels.tag("end", own.group.curve_name)
             ax.plot(*path, color=look["color"], gid=gid, linewidth=0.8, linestyle=(0, (1, 1.5)))
+    handles = [
+        Line2D([], [], label=own.group.label, marker="o", markersize=2.2, **look)
+        for own, look in zip(races, style.shades(len(races))[::-1], strict=True)
+    ]
+    ax.legend(handles, [str(handle.get_label()) for handle in handles])
     losses = [loss for own in races for loss in own.table["target_loss"]]
     if losses:
         ax.set_xscale("log")
@@ -251,9 +258,10 @@ def _notes(names: tuple[str, str], rules: Rules) -> list[str]:
     clr, sgd = names
     epochs = "epoch" if rules.window_epochs == 1 else f"{rules.window_epochs:g} epochs"
     return [
-        f"Targets: {TARGETS} losses on the way from the first loss to the end of the optimizer "
-        "that ends lower, at equal distances in the logarithm. "
+        f"Targets: {rules.quicker.targets} losses on the way from the first loss to the end of the "
+        "optimizer that ends lower, at equal distances in the logarithm. "
         f"Steps: until the mean loss of the last {epochs} is at most the target. "
+        "In parentheses: the best fixed rate. "
         f"▲: from here on {clr} never gets there; ▼: the fixed rate of {sgd} never does."
     ]
 
@@ -261,5 +269,5 @@ def _notes(names: tuple[str, str], rules: Rules) -> list[str]:
 def _spread(rules: Rules) -> str:
     return (
         "Lines: geometric mean of the ratio over the seeds; bands and bars: "
-        f"{rules.bootstrap.confidence:.0%} t interval, or the range where a seed never gets there."
+        f"{rules.interval.confidence:.0%} t interval, or the range where a seed never gets there."
     )

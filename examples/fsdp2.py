@@ -1,0 +1,43 @@
+"""Sharded parameters, FSDP2: torchrun --standalone --nproc-per-node 2 examples/fsdp2.py"""
+
+import torch
+import torch.distributed as dist
+from digits import EPOCHS, build_model, load_digits
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, DistributedSampler
+
+from clr import CLR
+
+
+def main() -> None:
+    dist.init_process_group("gloo")  # on GPUs: "nccl", and one device for each rank
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))  # on GPUs: "cuda"
+    data = load_digits()
+    model = build_model()
+    for layer in (model[0], model[2]):
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    optimizer = CLR(model.parameters())  # after sharding
+    sampler = DistributedSampler(data, shuffle=False)
+    loader = DataLoader(data, batch_size=128 // dist.get_world_size(), sampler=sampler)
+    for epoch in range(EPOCHS):
+        total = torch.zeros(())
+        for images, labels in loader:
+            optimizer.zero_grad()
+            loss = cross_entropy(model(images), labels)
+            loss.backward()
+            optimizer.step(loss=loss)  # the loss of this rank; ‖g‖² is the sum over all shards
+            total += loss.detach()
+        dist.all_reduce(total)
+        mean = total.item() / len(loader) / dist.get_world_size()
+        rate = optimizer.param_groups[0]["lr"].item()
+        if dist.get_rank() == 0:
+            print(f"epoch {epoch + 1}: loss {mean:.4f}, rate {rate:.4f}")
+    assert mean < 0.5, "CLR did not learn the digits"
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
