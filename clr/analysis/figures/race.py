@@ -22,7 +22,7 @@ from clr.analysis.figures import batch_sizes, panels, style
 from clr.analysis.figures.captions import describe
 from clr.analysis.figures.run_groups import RunGroup, group_runs
 from clr.analysis.names import display_name
-from clr.analysis.race import LossCurve, equal_fractions, loss_curve, race, race_targets
+from clr.analysis.race import equal_fractions, loss_curves, race, race_targets
 from clr.analysis.tables import Tables
 from clr.analysis.verdicts import rules as claim_rules
 from clr.analysis.verdicts.rules import Rules
@@ -99,20 +99,13 @@ def draw(tables: Tables) -> Figure:
 
 def _races(runs: pd.DataFrame, steps: pd.DataFrame, rules: Rules) -> list[SizedRace]:
     """The race at each batch size that has runs of CLR and a best fixed rate."""
-    by_run = dict(list(steps.groupby("run_id")))
-
-    def curves(group: RunGroup) -> list[LossCurve]:
-        # A run that diverged at once has no steps.
-        rows = [run for _, run in group.runs.iterrows() if run["run_id"] in by_run]
-        return [loss_curve(run, by_run[run["run_id"]], rules.window_epochs) for run in rows]
-
     races = []
     for size, rows in runs.groupby("batch_size"):
         groups = {group.optimizer: group for group in group_runs(rows) if group.main}
         if not {rules.optimizer, rules.baseline} <= set(groups):
             continue
         group, best = groups[rules.optimizer], groups[rules.baseline]
-        own, other = curves(group), curves(best)
+        own, other = (loss_curves(main.runs, steps, rules.window_epochs) for main in (group, best))
         fractions = [*equal_fractions(rules.quicker.targets), rules.quicker.headline]
         targets = race_targets(own, other, fractions)
         table = race(own, other, targets, rules.interval.confidence)
