@@ -97,9 +97,10 @@ def quicker(scope: Scope, rules: Rules) -> Finding:
     headline = rules.quicker.headline
     statement = f"{name} is faster than the best fixed rate of {other} on {scope}"
     statistic = (
-        f"steps to the target loss, {name} / baseline (the same ratio in samples, because both use "
-        f"one batch size); the target is {headline:g} of the way from the initial loss to where "
-        "the better optimizer ends, on a logarithmic scale"
+        f"steps to the target loss, {name} / baseline, 0 if only {name} reaches it (the same ratio "
+        "in samples, because both use one batch size); the target is "
+        f"{headline:g} of the way from the initial loss to where the better optimizer ends, on a "
+        "logarithmic scale"
     )
     rule = (
         f"{name} leads at this target, and at more of the {rules.quicker.targets} targets at equal "
