@@ -86,7 +86,7 @@ class Run:
 
     def figures(self, headline):
         """Names of the figures that need the run."""
-        names = ["6", "8", *(["2", "4", "7", "corridor_meter"] if headline else [])]
+        names = ["6", "8", "race", *(["2", "4", "7", "corridor_meter"] if headline else [])]
         return names + (["3", "9", *(["5"] if headline else [])] if self.rate is None else [])
 
 

@@ -73,8 +73,8 @@ def test_complete_results_have_no_missing_lines(tmp_path):
 
 
 def test_a_figure_that_lacks_runs_names_the_command_that_trains_them(tmp_path):
-    names = [*(f"Figure {number}" for number in range(2, 10)), "Corridor meter"]
-    planned = [15, 6, 15, 3, 30, 15, 30, 6, 15]
+    names = [*(f"Figure {number}" for number in range(2, 10)), "Corridor meter", "Race"]
+    planned = [15, 6, 15, 3, 30, 15, 30, 6, 15, 30]
     assert lines(without(tmp_path / "gpu", CLR_AT_64)) == [
         f"{name} lacks 3 of its {runs} runs; train them with: {COMPLETE.format('gpu')}"
         for name, runs in zip(names, planned, strict=True)
@@ -86,11 +86,11 @@ def test_a_figure_without_runs_is_skipped_and_the_others_are_drawn(tmp_path):
     drawn, missing = figures.draw_all(folder)
     assert {path.stem for path in drawn} == {"figure1", "figure1_paths", "figure9"}
     assert missing == lines(folder)
-    assert len(missing) == 9
+    assert len(missing) == 10
 
 
 def test_a_figure_of_the_protocol_without_runs_names_the_command_that_trains_them(tmp_path):
-    names = ["2", "3", "4", "5", "6", "9", "corridor_meter"]
+    names = ["2", "3", "4", "5", "6", "9", "corridor_meter", "race"]
     folder = without(tmp_path / "cpu", figures=names)
     assert lines(folder)[0] == (
         f"Figure 7 has no runs in {folder}; train them with: {COMPLETE.format('cpu')}"
@@ -106,7 +106,7 @@ def test_a_figure_of_another_protocol_names_that_protocol(tmp_path):
 
 
 def test_absent_figures_are_grouped_by_the_protocols_that_have_them():
-    present = ["2", "6", "9", "corridor_meter"]
+    present = ["2", "6", "9", "corridor_meter", "race"]
     groups = {first: figures for figures, first, _ in owners_of_absent("quick", present)}
     assert groups["quick"] == ["4"]  # quick has it, although these results do not
     assert groups["gpu"] == ["8"]

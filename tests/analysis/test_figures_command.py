@@ -10,7 +10,7 @@ from figure_tables import ROOT, drawing, edit_parquet, edit_runs, write
 
 from clr.analysis import tables as results_tables
 from clr.analysis.figures import draw as figures
-from clr.analysis.figures.availability import missing_lines
+from clr.analysis.figures.availability import known_figures, missing_lines
 from clr.errors import UserError
 from scripts import figures as figures_script
 
@@ -145,7 +145,7 @@ def test_damaged_tables_are_one_line_that_names_the_command(tmp_path, damage, me
 
 def test_an_unknown_figure_is_named_with_the_known_ones(tmp_path):
     edit_csv("figure_runs.csv", lambda t: t.assign(figure=10))(write(tmp_path))
-    known = "2, 3, 4, 5, 6, 7, 8, 9, corridor_meter"
+    known = "2, 3, 4, 5, 6, 7, 8, 9, corridor_meter, race"
     assert f"names the unknown figure 10; the known ones are {known}" in refusal(tmp_path)
 
 
@@ -177,3 +177,11 @@ def test_a_table_of_runs_without_rows_gives_a_line_per_figure(tmp_path):
     missing = missing_lines(folder, results_tables.read(folder))
     assert missing[0].startswith("Figure 2 lacks 15 of its 15 runs; train them with: make")
     assert len(missing) == 9
+
+
+def test_every_figure_of_the_sweep_is_drawn_and_documented():
+    assert set(figures.DRAW) == set(known_figures())
+    documented = (ROOT / "docs" / "protocols.md").read_text()
+    for figure in known_figures():
+        if not figure.isdigit():
+            assert f"`{figure}`" in documented

@@ -43,8 +43,9 @@ def test_figures_are_in_the_order_of_the_paper_whatever_created_them(tmp_path):
         "figure9": "Figure 9",
         "figure10": "Figure 10",
         "corridor_meter": "Corridor meter",
+        "race": "Race",
     }
-    assert list(read)[-2:] == ["figure10", "corridor_meter"]
+    assert list(read)[-3:] == ["figure10", "corridor_meter", "race"]
     assert (read["figure10"].width, read["figure10"].panels) == (30, [])
 
 
@@ -57,7 +58,8 @@ def test_figures_of_runs_have_interactive_panels(shown):
         "figure4": 1,
         "figure6": 3,
         "figure9": 1,
-        "corridor_meter": 6,
+        "corridor_meter": 7,
+        "race": 2,
     }
     assert not any(picture.missing_command for picture in shown.values())
 
@@ -82,7 +84,7 @@ def test_the_embedded_picture_has_the_pixels_of_the_file(reported, shown, tmp_pa
 
 
 def test_absent_figures_name_the_protocols_that_have_them():
-    present = ["2", "4", "6", "9", "corridor_meter"]
+    present = ["2", "4", "6", "9", "corridor_meter", "race"]
     absent = pictures.absent_figures(ROOT / "results" / "quick", present)
     assert {figures: first for figures, first, _ in absent}["Figures 3, 5, 7"] == "cpu"
 

@@ -118,6 +118,7 @@ def test_each_figure_names_the_runs_that_it_needs(results):
         "6": N_RUNS,
         "9": n_clr * len(BATCH_SIZES),
         "corridor_meter": N_HEADLINE,
+        "race": N_RUNS,
     }
 
 
@@ -148,6 +149,6 @@ def test_the_tables_restore_the_store(killed_and_resumed):
 
 def test_the_tables_are_enough_to_draw_the_figures(results):
     call("scripts/figures.py", results)
-    for figure in ("figure2", "figure4", "figure6", "figure9", "corridor_meter"):
+    for figure in ("figure2", "figure4", "figure6", "figure9", "corridor_meter", "race"):
         assert (results / "figures" / f"{figure}.png").stat().st_size > 10_000
         assert (results / "figures" / f"{figure}.pdf").exists()

@@ -72,7 +72,8 @@ def _bar_curves(ax: Axes) -> Iterator[PlotCurve]:
     for container in _error_bars(ax):
         line, _, (bars,) = container.lines
         x, mean = line.get_data()
-        ends = np.array([segment[:, 1] for segment in bars.get_segments()])
+        # The shape of no bars at all, too.
+        ends = np.array([segment[:, 1] for segment in bars.get_segments()]).reshape(-1, 2)
         columns = {"x": x, "mean": mean, "low": ends.min(axis=1), "high": ends.max(axis=1)}
         name = str(container.get_label())
         yield PlotCurve(name, name, line, pd.DataFrame(columns), filled=False)
