@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from clr.analysis import tables as figure_tables
+from clr.analysis.cells import cells_markdown, read_cells
 from clr.analysis.verdicts import display
 from clr.analysis.verdicts import rules as claim_rules
 from clr.analysis.verdicts.evidence import read
 from clr.analysis.verdicts.table import judge
 from clr.cli import run_main
+from clr.errors import UserError
 from clr.runs.tables import write_table
 
 
@@ -35,12 +38,20 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="print the matrix of README.md (settings × claims) instead; write no files",
     )
+    form.add_argument(
+        "--cells",
+        action="store_true",
+        help="print the numbers of the figure of the cells as Markdown instead; write no files",
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
     rules = claim_rules.load()
+    if arguments.cells:
+        print(_cells(arguments.folder, rules))
+        return
     tables = judge(read(arguments.folder, rules.window_epochs), rules)
     claims = tables["claims"]
     if arguments.markdown:
@@ -54,6 +65,16 @@ def main() -> None:
     display.print_tables(display.terminal(claims))
     print(display.written(claims))
     print(f"{display.summary(claims)}; tables in {arguments.folder}")
+
+
+def _cells(folder: Path, rules: claim_rules.Rules) -> str:
+    figures = figure_tables.read(folder)
+    if "cells" not in figures:
+        raise UserError(
+            f"{folder} has no runs of the figure cells; train them with: "
+            "make reproduce PROTOCOL=grid"
+        )
+    return cells_markdown(read_cells(figures["cells"], rules), rules.baseline)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 
-NAMES = {"clr": "CLR", "sgd": "SGD", "resnet18": "ResNet-18", "resnet50": "ResNet-50"}
+NAMES = {
+    "clr": "CLR",
+    "clr_warmup": "CLR, cap warms up",
+    "sgd": "SGD",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+}
 CLAIM_NAMES = {
     "converges": "converges",
     "quicker": "faster than the best fixed rate",

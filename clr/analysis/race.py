@@ -49,6 +49,22 @@ def loss_curve(run: pd.Series, steps: pd.DataFrame, window_epochs: float) -> Los
     )
 
 
+def loss_curves(runs: pd.DataFrame, steps: pd.DataFrame, window_epochs: float) -> list[LossCurve]:
+    """Loss curves of several runs, without those that have no steps: they diverged at once.
+
+    Args:
+        runs: their rows of runs.csv, as in `loss_curve`.
+        steps: rows of steps.parquet of these and possibly other runs.
+        window_epochs: as in `loss_curve`.
+    """
+    own = {name: rows for name, rows in steps.groupby("run_id") if name in set(runs["run_id"])}
+    return [
+        loss_curve(run, own[run["run_id"]], window_epochs)
+        for _, run in runs.iterrows()
+        if run["run_id"] in own
+    ]
+
+
 def equal_fractions(count: int) -> list[float]:
     """The fractions 1/count, 2/count, …, 1."""
     return [i / count for i in range(1, count + 1)]

@@ -16,7 +16,7 @@ from pandas.api.types import is_numeric_dtype
 from clr.analysis.baseline import diverged
 from clr.errors import UserError
 from clr.runs.status import RunStatus
-from clr.runs.tables import Results, read_results
+from clr.runs.tables import Results, read_results, run_ids_by_task, task_title
 
 _PROTOCOL = ("name", "title", "scaled")
 _RUN_TEXT = ("run_id", "dataset", "data_label", "model", "optimizer", "precision", "status")
@@ -36,11 +36,18 @@ class Tables:
     epochs: pd.DataFrame
     corridor_meter: pd.DataFrame  # only of the runs that were measured
     planned: int  # number of runs that the figure needs; runs.csv may lack some of them
+    # By title of a task, in the order of the protocol: ids of its runs that the figure needs. Tasks
+    # without a title are together in "".
+    settings: dict[str, set[str]]
 
     @property
     def missing(self) -> int:
         """Number of runs that the figure needs and runs.csv lacks."""
         return self.planned - len(self.runs)
+
+    def runs_in(self, setting: str) -> pd.DataFrame:
+        """Rows of `runs` that belong to the tasks with this title."""
+        return self.runs[self.runs["run_id"].isin(self.settings.get(setting, set()))]
 
 
 def read(folder: Path) -> dict[str, Tables]:
@@ -101,7 +108,12 @@ def by_figure(results: Results) -> dict[str, Tables]:
     for figure, rows in results.figure_runs.groupby("figure"):
         ids = set(rows["run_id"])
         own, steps, epochs, meter = (table[table["run_id"].isin(ids)] for table in tables)
-        figures[str(figure)] = Tables(results.protocol, own, steps, epochs, meter, len(ids))
+        settings: dict[str, set[str]] = {}
+        for task, own_ids in run_ids_by_task(results.protocol, rows).items():
+            settings.setdefault(task_title(results.protocol, task), set()).update(own_ids)
+        figures[str(figure)] = Tables(
+            results.protocol, own, steps, epochs, meter, len(ids), settings
+        )
     return figures
 
 

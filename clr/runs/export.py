@@ -27,7 +27,7 @@ from clr.errors import UserError, first_line
 from clr.files import write_text
 from clr.runs.record import decode_record
 from clr.runs.store import Store
-from clr.runs.tables import export, write_table
+from clr.runs.tables import FIGURE_RUN_COLUMNS, FigureTask, export, with_tasks, write_table
 
 _RUN_TABLES = ("runs", "steps", "epochs", "corridor_meter")  # with a column run_id
 
@@ -57,16 +57,18 @@ class RunSet:
 class WantedRuns:
     """The runs that a sweep trains, or has trained."""
 
-    figures: Mapping[str, Collection[str]]  # by run id: the figures that need the run
+    needs: Mapping[str, Collection[FigureTask]]  # by run id: the figures that need the run
     images: Mapping[str, int]  # by run id: number of training images times epochs
     protocol: dict[str, Any]  # the protocol's config
 
     def run_sets(self, completed: Collection[str]) -> dict[str, RunSet]:
         """Return the set of each figure, given the ids of the completed runs."""
-        names = {str(figure) for figures in self.figures.values() for figure in figures}
+        names = {need.figure for own in self.needs.values() for need in own}
         sets = {}
         for figure in sorted(names):
-            runs = [name for name, figures in self.figures.items() if figure in figures]
+            runs = [
+                name for name, own in self.needs.items() if figure in {need.figure for need in own}
+            ]
             images = sum(self.images[name] for name in runs)
             sets[figure] = RunSet(len(runs), len(set(runs) & set(completed)), images)
         return sets
@@ -108,7 +110,7 @@ def irreplaceable(wanted: WantedRuns, folder: Path) -> list[str]:
     present = _read_present(folder).run_sets()
     return [
         figure
-        for figure, new in wanted.run_sets(wanted.figures).items()
+        for figure, new in wanted.run_sets(wanted.needs).items()
         if not new.replaces(present.get(figure))
     ]
 
@@ -136,7 +138,7 @@ def update_tables(store: Store, wanted: WantedRuns, folder: Path) -> list[str]:
 
 
 def _update(store: Store, wanted: WantedRuns, folder: Path) -> list[str]:
-    completed = {name for name in wanted.figures if store.finished(name) is not None}
+    completed = {name for name in wanted.needs if store.finished(name) is not None}
     present = _read_present(folder)
     present_sets, new_sets = present.run_sets(), wanted.run_sets(completed)
     if not completed:
@@ -144,10 +146,10 @@ def _update(store: Store, wanted: WantedRuns, folder: Path) -> list[str]:
     taken = {figure for figure, new in new_sets.items() if new.replaces(present_sets.get(figure))}
     if taken:
         selected = {
-            name: {str(figure) for figure in figures} & taken
-            for name, figures in wanted.figures.items()
+            name: {need for need in own if need.figure in taken}
+            for name, own in wanted.needs.items()
         }
-        selected = {name: figures for name, figures in selected.items() if figures}
+        selected = {name: own for name, own in selected.items() if own}
         kept_figures = {
             figure: runs for figure, runs in present.figures.items() if figure not in taken
         }
@@ -179,10 +181,10 @@ def _add_kept_rows(
         old_rows = pd.read_parquet(folder / f"{name}.parquet")
         old_rows = old_rows[old_rows["run_id"].isin(kept_runs)].reindex(columns=new_rows.columns)
         write_table(_in_order([old_rows, new_rows], order), new, name)
-    figure_runs = pd.read_parquet(folder / "figure_runs.parquet")
-    kept_pairs = figure_runs[figure_runs["figure"].isin(kept_figures)]
-    pairs = pd.concat([kept_pairs, pd.read_parquet(new / "figure_runs.parquet")])
-    write_table(pairs.sort_values("figure", kind="stable"), new, "figure_runs")
+    figure_runs = with_tasks(pd.read_parquet(folder / "figure_runs.parquet"))
+    kept_rows = figure_runs.loc[figure_runs["figure"].isin(kept_figures), FIGURE_RUN_COLUMNS]
+    rows = pd.concat([kept_rows, pd.read_parquet(new / "figure_runs.parquet")])
+    write_table(rows.sort_values("figure", kind="stable"), new, "figure_runs")
     lines = {**present.lines, **new_lines}
     write_text("".join(f"{lines[name]}\n" for name in order), new / "runs.jsonl")
 
@@ -210,7 +212,10 @@ def _read_present(folder: Path) -> _Present:
             f"the tables in {folder} are damaged ({first_line(error)}); "
             "delete the folder, or restore it with git"
         ) from None
-    figures = {str(figure): list(runs) for figure, runs in pairs.groupby("figure")["run_id"]}
+    # A run may belong to several tasks of a figure.
+    figures = {
+        str(figure): list(dict.fromkeys(runs)) for figure, runs in pairs.groupby("figure")["run_id"]
+    }
     images = {
         name: record["data"]["num_train"] * record["config"]["epochs"]
         for name, record in records.items()

@@ -4,7 +4,7 @@ runs            one row per completed run
 steps           run_id and the columns of the runs' steps.parquet
 epochs          run_id and the columns of the runs' epochs.parquet
 corridor_meter  run_id and the columns of corridor_meter.parquet, for the runs that have it
-figure_runs     figure, run_id: the runs that each figure needs, completed or not
+figure_runs     figure, task, run_id: the runs that each figure needs, completed or not
 protocol.json   the protocol's config
 runs.jsonl      run.json of each run, one per line, without local folders
 
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -41,12 +41,20 @@ from clr.runs.record import decode_record, encode_record
 if TYPE_CHECKING:
     from clr.runs.store import Store
 
+FIGURE_RUN_COLUMNS = ["figure", "task", "run_id"]
 _RECORDED = {
     "steps": STEP_COLUMNS,
     "epochs": EPOCH_COLUMNS,
     "corridor_meter": METER_COLUMNS,
 }
 _Content = TypeVar("_Content")
+
+
+class FigureTask(NamedTuple):
+    """A figure that needs a run, and the protocol's task that the run belongs to there."""
+
+    figure: str
+    task: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +65,7 @@ class Results:
     protocol: dict[str, Any]
     runs: pd.DataFrame
     steps: pd.DataFrame
-    figure_runs: pd.DataFrame  # text columns `figure` and `run_id`
+    figure_runs: pd.DataFrame  # text columns `figure`, `task` and `run_id`
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
@@ -73,6 +81,19 @@ class Results:
         return _read(path, pd.read_parquet)
 
     @cached_property
+    def by_task(self) -> dict[str, pd.DataFrame]:
+        """Rows of `runs` by task, in the order of the protocol; a run may belong to several tasks.
+
+        Runs without a task are those of the task "": runs that no figure needs, and all runs of
+        tables from before tasks were recorded.
+        """
+        ids = run_ids_by_task(self.protocol, self.figure_runs)
+        named = set().union(*(own for task, own in ids.items() if task))
+        ids[""] = set(self.runs["run_id"]) - named
+        rows = {task: self.runs[self.runs["run_id"].isin(own)] for task, own in ids.items()}
+        return {task: own for task, own in rows.items() if len(own)}
+
+    @cached_property
     def records(self) -> list[dict[str, Any]]:
         """The run.json of each run."""
         return read_records(self.folder)
@@ -82,8 +103,8 @@ def read_results(folder: Path) -> Results:
     """Read the tables of `results/PROTOCOL/` with the types of their columns.
 
     `runs` and `figure_runs` are read from CSV, at full precision, with text columns as text even
-    where a cell looks like a number or a missing value. Tables from before `max_lr` existed get
-    an empty column of this name.
+    where a cell looks like a number or a missing value. Tables from before `max_lr` or `task`
+    existed get an empty column of this name.
 
     Raises:
         UserError: if a table is missing or cannot be read; the message has the make command.
@@ -94,8 +115,26 @@ def read_results(folder: Path) -> Results:
     if "max_lr" not in runs:
         runs["max_lr"] = float("nan")
     steps = _read(folder / "steps.parquet", pd.read_parquet)
-    figure_runs = _read(folder / "figure_runs.csv", _read_text_table)
+    figure_runs = with_tasks(_read(folder / "figure_runs.csv", _read_text_table))
     return Results(folder, protocol, runs, steps, figure_runs)
+
+
+def with_tasks(figure_runs: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column `task`, which is empty in tables from before tasks were recorded."""
+    return figure_runs if "task" in figure_runs else figure_runs.assign(task="")
+
+
+def run_ids_by_task(protocol: dict[str, Any], figure_runs: pd.DataFrame) -> dict[str, set[str]]:
+    """Ids of the runs of each task in rows of figure_runs, in the order of the protocol's tasks."""
+    order = list(protocol.get("tasks", {}))
+    ids = {str(task): set(own) for task, own in figure_runs.groupby("task")["run_id"]}
+    return {task: ids[task] for task in dict.fromkeys([*order, *ids]) if task in ids}
+
+
+def task_title(protocol: dict[str, Any], task: str) -> str:
+    """Display name of the setting of a task; empty if the protocol gives it none."""
+    settings = protocol.get("tasks", {}).get(task, {})
+    return settings.get("title") or ""
 
 
 def check_folder(folder: Path) -> None:
@@ -150,26 +189,26 @@ def _read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def export(
-    store: Store, figures: dict[str, set[str]], protocol: dict[str, Any], folder: Path
+    store: Store, needs: dict[str, set[FigureTask]], protocol: dict[str, Any], folder: Path
 ) -> None:
-    """Write the tables of the completed runs among the keys of `figures`.
+    """Write the tables of the completed runs among the keys of `needs`.
 
     Args:
         store: the store that holds the runs.
-        figures: the names of the figures that need each run, by run id.
+        needs: the figures that need each run, by run id.
         protocol: the protocol's config.
         folder: `results/PROTOCOL`, created if it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    completed = {name: run for name in figures if (run := store.finished(name)) is not None}
+    completed = {name: run for name in needs if (run := store.finished(name)) is not None}
     for table, columns in _RECORDED.items():
         write_table(_concatenate(store, completed, table, columns), folder, table)
     runs = pd.DataFrame([row(run) for run in completed.values()], columns=RUN_COLUMNS)
     # Without a number in any row, a column would have no numeric type.
     runs = runs.astype({"learning_rate": float, "max_lr": float})
     write_table(runs, folder, "runs")
-    pairs = [(str(figure), name) for name, needed in figures.items() for figure in sorted(needed)]
-    figure_runs = pd.DataFrame(pairs, columns=["figure", "run_id"])
+    rows = [(*need, name) for name, own in needs.items() for need in sorted(own)]
+    figure_runs = pd.DataFrame(rows, columns=FIGURE_RUN_COLUMNS)
     write_table(figure_runs.sort_values("figure", kind="stable"), folder, "figure_runs")
     write_text(json.dumps(protocol, indent=1) + "\n", folder / "protocol.json")
     lines = [encode_record(_portable(run)) + "\n" for run in completed.values()]

@@ -20,11 +20,15 @@ Numbers = list[Any]
 class TaskConfig:
     """A setting that a protocol trains in: a dataset with a budget, and the values swept over."""
 
+    # Display name of the setting, different for each task; null in protocols that have no two
+    # tasks on the same data with the same model and batch size.
+    title: str | None = None
     overrides: list[str] = MISSING  # of configs/train.yaml, for each run of the task
     batch_size: int = MISSING  # the headline batch size
     batch_sizes: list[int] | None = None  # of the figures over batch sizes
     epochs_at: dict[int, int] | None = None  # by batch size: epochs instead of those of `overrides`
     learning_rates: Numbers = field(default_factory=list)  # of optimizers with the key lr
+    optimizers: list[str] | None = None  # in addition to a figure's own, where it shows each task
     max_lr: Any = None  # of optimizers with the key max_lr; null is their own default
     corridor_meter_every: int | None = None  # diagnostics.every of the runs at `batch_size`
     # Of the runs at a fixed rate, only those at these rates are measured; null is all.
@@ -47,7 +51,7 @@ class ProtocolConfig:
 class NeedConfig:
     """One line of a figure's needs: which runs of a task it shows."""
 
-    task: str = MISSING
+    task: str = MISSING  # a task's name | each: every task with a title
     model: str = MISSING
     batch_sizes: str = MISSING  # headline: the task's batch_size | sweep: its batch_sizes
     optimizers: list[str] = MISSING
@@ -106,6 +110,11 @@ def checked_sweep(composed: DictConfig) -> SweepConfig:
     sweep.results = expanded_path("results", sweep.results)
     if (wrong := name_problem(sweep.protocol.name)) is not None:
         raise UserError(f"protocol.name={sweep.protocol.name} {wrong}")
+    titles = [task.title for task in sweep.protocol.tasks.values() if task.title is not None]
+    if twice := {title for title in titles if titles.count(title) > 1}:
+        raise UserError(
+            f"protocol.tasks: two tasks have the title {min(twice)!r}; give each its own"
+        )
     if not sweep.wanted_figures:
         raise UserError("no figure is chosen; use figure=2,6 or leave it out for all of them")
     return sweep

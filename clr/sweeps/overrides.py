@@ -9,14 +9,17 @@ import yaml
 
 from clr.config import CONFIGS
 from clr.errors import UserError
-from clr.sweeps.config import NeedConfig, SweepConfig, TaskConfig
+from clr.sweeps.config import NeedConfig, ProtocolConfig, SweepConfig, TaskConfig
+
+EACH = "each"  # in place of a task's name: every task with a title
 
 
-def figure_overrides(figure: str, sweep: SweepConfig) -> Iterator[list[str]]:
-    """Yield the overrides of configs/train.yaml for each run of a figure.
+def figure_overrides(figure: str, sweep: SweepConfig) -> Iterator[tuple[str, list[str]]]:
+    """Yield for each run of a figure its task and the overrides of configs/train.yaml.
 
-    Lines of the figure's needs whose task or batch sizes the protocol lacks are left out. Raises
-    UserError if no line remains.
+    The runs of a line of the figure's needs come seed by seed: a sweep that stops early then has
+    whole seeds. Lines whose task or batch sizes the protocol lacks are left out. Raises UserError
+    if no line remains.
     """
     needs = available_needs(sweep)
     if not needs.get(figure):
@@ -26,18 +29,26 @@ def figure_overrides(figure: str, sweep: SweepConfig) -> Iterator[list[str]]:
             f"figure={figure} {reason} protocol {sweep.protocol.name}; use figure={available}"
         )
     for need in needs[figure]:
-        yield from _need_overrides(need, sweep.protocol.tasks[need.task], sweep.protocol.seeds)
+        for seed in sweep.protocol.seeds:
+            for name in need_tasks(need, sweep.protocol):
+                for overrides in _need_overrides(need, sweep.protocol.tasks[name], seed):
+                    yield name, overrides
 
 
 def available_needs(sweep: SweepConfig) -> dict[str, list[NeedConfig]]:
     """Return for each figure the lines of its needs that the protocol's tasks can provide."""
-    tasks = sweep.protocol.tasks
     return {
-        figure: [
-            need for need in needs if need.task in tasks and _batch_sizes(need, tasks[need.task])
-        ]
+        figure: [need for need in needs if need_tasks(need, sweep.protocol)]
         for figure, needs in sweep.figures.items()
     }
+
+
+def need_tasks(need: NeedConfig, protocol: ProtocolConfig) -> list[str]:
+    """Return the protocol's tasks that a line of needs means, without those that lack its sizes."""
+    tasks = protocol.tasks
+    titled = [name for name, task in tasks.items() if task.title is not None]
+    names = titled if need.task == EACH else [need.task]
+    return [name for name in names if name in tasks and _batch_sizes(need, tasks[name])]
 
 
 def _batch_sizes(need: NeedConfig, task: TaskConfig) -> list[int]:
@@ -51,21 +62,21 @@ def _batch_sizes(need: NeedConfig, task: TaskConfig) -> list[int]:
     )
 
 
-def _need_overrides(need: NeedConfig, task: TaskConfig, seeds: list[int]) -> Iterator[list[str]]:
-    """Yield one line's runs, seed by seed: a sweep that stops early then has whole seeds."""
-    for seed in seeds:
-        for batch_size in _batch_sizes(need, task):
-            for optimizer in need.optimizers:
-                for choice in _optimizer_overrides(optimizer, task):
-                    yield [
-                        *task.overrides,
-                        *_epochs(task, batch_size),
-                        *_corridor_meter(task, batch_size, choice),
-                        f"model={need.model}",
-                        *choice,
-                        f"batch_size={batch_size}",
-                        f"seed={seed}",
-                    ]
+def _need_overrides(need: NeedConfig, task: TaskConfig, seed: int) -> Iterator[list[str]]:
+    """Yield the runs of one line of needs in one task with one seed."""
+    further = task.optimizers or [] if need.task == EACH else []
+    for batch_size in _batch_sizes(need, task):
+        for optimizer in dict.fromkeys([*need.optimizers, *further]):
+            for choice in _optimizer_overrides(optimizer, task):
+                yield [
+                    *task.overrides,
+                    *_epochs(task, batch_size),
+                    *_corridor_meter(task, batch_size, choice),
+                    f"model={need.model}",
+                    *choice,
+                    f"batch_size={batch_size}",
+                    f"seed={seed}",
+                ]
 
 
 def _epochs(task: TaskConfig, batch_size: int) -> list[str]:

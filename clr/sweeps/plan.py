@@ -12,6 +12,7 @@ from clr.config import DatasetConfig, TrainConfig, checked
 from clr.data import DatasetInfo
 from clr.errors import UserError
 from clr.runs.identity import run_id
+from clr.runs.tables import FigureTask
 from clr.sweeps.config import SweepConfig
 from clr.sweeps.overrides import figure_overrides
 from clr.sweeps.planned_run import PlannedRun
@@ -38,9 +39,9 @@ def plan_sweep(sweep: SweepConfig, find_data: FindData) -> dict[str, PlannedRun]
     """
     planned: dict[str, PlannedRun] = {}
     for figure in sweep.wanted_figures:
-        for overrides in figure_overrides(figure, sweep):
+        for task, overrides in figure_overrides(figure, sweep):
             cfg = _compose_run(overrides, sweep)
-            _add(planned, cfg, find_data).figures.add(figure)
+            _add(planned, cfg, find_data).needs.add(FigureTask(figure, task))
     if not planned:
         raise UserError("the sweep has no runs; check the protocol's seeds and learning_rates")
     for run in planned.values():

@@ -7,6 +7,7 @@ from enum import Enum
 
 from clr.config import TrainConfig
 from clr.data import DatasetInfo
+from clr.runs.tables import FigureTask
 
 
 @dataclass
@@ -15,7 +16,12 @@ class PlannedRun:
 
     cfg: TrainConfig
     info: DatasetInfo | None  # None: a dry run found that the data is not converted yet
-    figures: set[str] = field(default_factory=set)  # empty for a run of a multirun
+    needs: set[FigureTask] = field(default_factory=set)  # empty for a run of a multirun
+
+    @property
+    def figures(self) -> set[str]:
+        """The figures that need the run."""
+        return {need.figure for need in self.needs}
 
 
 class QueueState(Enum):

@@ -106,7 +106,7 @@ def _wanted(planned: dict[str, PlannedRun], protocol: dict[str, Any]) -> WantedR
         for name, run in planned.items()
         if run.info is not None
     }
-    return WantedRuns({name: run.figures for name, run in planned.items()}, images, protocol)
+    return WantedRuns({name: run.needs for name, run in planned.items()}, images, protocol)
 
 
 def _print(console: Console, line: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,10 @@ END = (1 + DECAY[None]) / 2 * DECAY[None] ** 4  # final loss of CLR with seed 0
 
 
 def sweep(folder):
-    runs = results_tables.read_checked(folder).runs
-    accuracy = runs["seed"].map(ACCURACY)
-    runs = runs.assign(final_test_accuracy=accuracy, seconds=1.0 + runs["seed"])
-    return summary.configurations(runs)
+    results = results_tables.read_checked(folder)
+    accuracy = results.runs["seed"].map(ACCURACY)
+    runs = results.runs.assign(final_test_accuracy=accuracy, seconds=1.0 + results.runs["seed"])
+    return summary.configurations(replace(results, runs=runs))
 
 
 def test_the_sweep_has_one_row_per_optimizer_rate_and_batch_size(tables):

@@ -60,10 +60,11 @@ def check_sweep(given):
         tasks = sweep.protocol.tasks
         for figure in map(str, sweep.figure):
             assert figure in figures, f"there is no figure {figure}"
-            found = [need for need in figures[figure] if need.task in tasks]
+            needed = {need.task for need in figures[figure]}
+            found = [name for name, task in tasks.items() if needed & {name, "each"}]
             assert found, f"protocol {sweep.protocol.name} has no runs of figure {figure}"
-            for need in found:
-                compose("train", overrides=[*tasks[need.task].overrides, *sweep.train])
+            for name in found:
+                compose("train", overrides=[*tasks[name].overrides, *sweep.train])
 
 
 def check_script(given):

@@ -18,11 +18,12 @@ from clr.runs.columns import (
     recorded_types,
 )
 from clr.runs.store import Store
-from clr.runs.tables import export, import_runs, read_results, row
+from clr.runs.tables import FigureTask, export, import_runs, read_results, row
 
 pytestmark = pytest.mark.slow
 
 PROTOCOL = {"name": "small"}
+FIGURE_2 = FigureTask("2", "task")
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,9 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def results(trained, tmp_path):
     store, measured, diverged = trained
-    figures = {measured: {"2", "corridor_meter"}, diverged: {"2"}, "missing": {"2"}}
-    export(store, figures, PROTOCOL, tmp_path / "small")
+    both = {FIGURE_2, FigureTask("corridor_meter", "task")}
+    needs = {measured: both, diverged: {FIGURE_2}, "missing": {FIGURE_2}}
+    export(store, needs, PROTOCOL, tmp_path / "small")
     return tmp_path / "small"
 
 
@@ -55,6 +57,8 @@ def test_exported_tables_are_read_back(trained, results):
     assert loaded.corridor_meter["run_id"].tolist() == [measured, measured]
     pairs = loaded.figure_runs.groupby("figure")["run_id"].apply(list).to_dict()
     assert pairs == {"2": [measured, diverged, "missing"], "corridor_meter": [measured]}
+    assert set(loaded.figure_runs["task"]) == {"task"}
+    assert {task: len(runs) for task, runs in loaded.by_task.items()} == {"task": 2}
     assert [record["run_id"] for record in loaded.records] == [measured, diverged]
 
 
@@ -73,7 +77,7 @@ def test_records_are_strict_json_without_local_folders(results, tmp_path):
 
 
 def test_tables_without_runs_have_columns(tmp_path):
-    export(Store(tmp_path / "empty"), {"missing": {"2"}}, PROTOCOL, tmp_path / "small")
+    export(Store(tmp_path / "empty"), {"missing": {FIGURE_2}}, PROTOCOL, tmp_path / "small")
     loaded = read_results(tmp_path / "small")
     assert list(loaded.runs.columns) == RUN_COLUMNS
     assert list(loaded.steps.columns) == ["run_id", *STEP_COLUMNS]
@@ -87,7 +91,7 @@ def test_recorded_tables_without_rows_have_types(trained, tmp_path):
     epochs = pd.read_parquet(store.folder(diverged) / "epochs.parquet")
     assert epochs.empty
     assert epochs.dtypes.astype(str).to_dict() == recorded_types(EPOCH_COLUMNS)
-    export(store, {diverged: {"2"}}, PROTOCOL, tmp_path / "small")
+    export(store, {diverged: {FIGURE_2}}, PROTOCOL, tmp_path / "small")
     exported = read_results(tmp_path / "small").epochs.drop(columns="run_id")
     assert exported.dtypes.equals(epochs.dtypes)
 
@@ -111,7 +115,11 @@ def test_older_tables_are_completed(results):
     runs = pd.read_csv(results / "runs.csv", keep_default_na=False).drop(columns="max_lr")
     runs.to_csv(results / "runs.csv", index=False)
     (results / "corridor_meter.parquet").unlink()
+    figure_runs = pd.read_csv(results / "figure_runs.csv", dtype=str).drop(columns="task")
+    figure_runs.to_csv(results / "figure_runs.csv", index=False)
     loaded = read_results(results)
+    assert set(loaded.figure_runs["task"]) == {""}
+    assert {task: len(runs) for task, runs in loaded.by_task.items()} == {"": 2}
     assert loaded.runs["max_lr"].isna().all()
     assert loaded.corridor_meter.empty
 

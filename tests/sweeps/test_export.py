@@ -1,18 +1,32 @@
 """Update of the tables by sweeps that are partial, interrupted or smaller."""
 
 import json
+from functools import partial
 
 import pandas as pd
 import pytest
 
 from clr.errors import UserError
 from clr.runs.columns import EPOCH_COLUMNS, STEP_COLUMNS
-from clr.runs.export import WantedRuns, check_writable, irreplaceable, update_tables
+from clr.runs.export import (
+    RunSet,
+    WantedRuns,
+    check_writable,
+    irreplaceable,
+    update_tables,
+)
 from clr.runs.store import Store
+from clr.runs.tables import FigureTask, read_results
 
 PROTOCOL = {"name": "quick"}
 # By run: the figures that need it.
 RUNS = {"clr": {"2", "4"}, "sgd0.1": {"2"}, "sgd0.3": {"2"}}
+
+
+def wanted_runs(planned, images):
+    """Runs of one task, given the figures that need each."""
+    needs = {name: {FigureTask(figure, "t") for figure in own} for name, own in planned.items()}
+    return WantedRuns(needs, dict.fromkeys(planned, images), PROTOCOL)
 
 
 def run_json(name, epochs, loss):
@@ -50,7 +64,7 @@ def sweep(tmp_path):
             epochs_table = pd.DataFrame({column: [loss] for column in EPOCH_COLUMNS})
             epochs_table.to_parquet(folder / "epochs.parquet")
             (folder / "run.json").write_text(json.dumps(run_json(name, epochs, loss)))
-        wanted = WantedRuns(planned, dict.fromkeys(planned, 100 * epochs), PROTOCOL)
+        wanted = wanted_runs(planned, 100 * epochs)
         return update_tables(store, wanted, tmp_path / "quick")
 
     return update
@@ -110,11 +124,34 @@ def test_rows_of_other_figures_stay(sweep, losses, tmp_path):
     assert losses() == {"clr": 2.0, "sgd0.1": 1.0, "sgd0.3": 1.0}
     figure_runs = pd.read_csv(tmp_path / "quick" / "figure_runs.csv", dtype=str)
     assert figure_runs.values.tolist() == [
-        ["2", "clr"],
-        ["2", "sgd0.1"],
-        ["2", "sgd0.3"],
-        ["4", "clr"],
+        ["2", "t", "clr"],
+        ["2", "t", "sgd0.1"],
+        ["2", "t", "sgd0.3"],
+        ["4", "t", "clr"],
     ]
+
+
+def test_figures_kept_from_tables_without_tasks_have_none(sweep, tmp_path):
+    sweep(RUNS, 1.0)
+    for name, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
+        table = read(tmp_path / "quick" / f"figure_runs.{name}").drop(columns="task")
+        save = table.to_parquet if name == "parquet" else partial(table.to_csv, index=False)
+        save(tmp_path / "quick" / f"figure_runs.{name}")
+    sweep(["clr"], 2.0, planned={"clr": {"4"}})
+    figure_runs = read_results(tmp_path / "quick").figure_runs
+    assert figure_runs["task"].tolist() == ["", "", "", "t"]
+
+
+def test_a_run_of_two_tasks_counts_once_for_a_figure(sweep, tmp_path):
+    both = {"clr": {FigureTask("cells", "a"), FigureTask("cells", "b")}}
+    wanted = WantedRuns(both, {"clr": 600}, PROTOCOL)
+    sweep(["clr"], 1.0, planned={"clr": {"cells"}})
+    assert wanted.run_sets({"clr"})["cells"] == RunSet(runs=1, completed=1, images=600)
+    assert irreplaceable(wanted, tmp_path / "quick") == []
+    update_tables(Store(tmp_path / "store0"), wanted, tmp_path / "quick")
+    figure_runs = pd.read_csv(tmp_path / "quick" / "figure_runs.csv")
+    assert figure_runs.values.tolist() == [["cells", "a", "clr"], ["cells", "b", "clr"]]
+    assert irreplaceable(wanted, tmp_path / "quick") == []
 
 
 def test_a_smaller_sweep_does_not_replace_a_larger_one(sweep, tmp_path):
@@ -129,7 +166,7 @@ def test_a_smaller_sweep_does_not_replace_a_larger_one(sweep, tmp_path):
 
 def test_a_sweep_that_cannot_replace_the_tables_is_known_before_it_starts(sweep, tmp_path):
     sweep(RUNS, 1.0)
-    wanted = WantedRuns(RUNS, dict.fromkeys(RUNS, 100), PROTOCOL)
+    wanted = wanted_runs(RUNS, 100)
     assert irreplaceable(wanted, tmp_path / "quick") == ["2", "4"]
     assert irreplaceable(wanted, tmp_path / "elsewhere") == []
 

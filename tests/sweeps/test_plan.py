@@ -8,11 +8,13 @@ from small_sweeps import composed_sweep
 
 from clr.config import CONFIGS
 from clr.errors import UserError
+from clr.runs.tables import FigureTask
 from clr.sweeps.config import checked_sweep
-from clr.sweeps.overrides import available_needs, figure_overrides
+from clr.sweeps.overrides import available_needs, figure_overrides, need_tasks
 from clr.sweeps.plan import plan_sweep
 
 PROTOCOLS = sorted(path.stem for path in (CONFIGS / "protocol").glob("*.yaml"))
+PAPER = [name for name in PROTOCOLS if name != "grid"]  # with figures of the paper
 
 
 def sweep_config(*command_line):
@@ -24,7 +26,7 @@ def planned_figures(protocol, *command_line):
     """The overrides of the runs of each figure, and of all figures together, each once."""
     sweep = sweep_config(f"protocol={protocol}", *command_line)
     figures = {
-        figure: [tuple(run) for run in figure_overrides(figure, sweep)]
+        figure: [tuple(run) for _, run in figure_overrides(figure, sweep)]
         for figure in sweep.wanted_figures
     }
     return figures, list(dict.fromkeys(run for runs in figures.values() for run in runs))
@@ -97,7 +99,7 @@ def test_the_overrides_of_quick_are_those_of_the_committed_runs():
     assert figures["4"] == containing(expected, "optimizer=clr")
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", PAPER)
 def test_the_corridor_meter_measures_the_runs_of_figure_2_for_every_figure(protocol):
     figures, runs = planned_figures(protocol)
     task = task_of(protocol, "cifar10")
@@ -167,10 +169,47 @@ def test_figure_8_is_figure_6_with_resnet50_and_includes_figure_5(protocol):
     assert set(figures["5"]) <= set(figures["8"])
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", PAPER)
 def test_figure_9_is_clr_of_figures_6_and_3(protocol):
     figures, _ = planned_figures(protocol)
     assert figures["9"] == containing(figures["6"], "optimizer=clr") + figures.get("3", [])
+
+
+def test_grid_runs_each_cell_with_seeds_outermost():
+    figures, runs = planned_figures("grid")
+    cells = 10 * 5 * 3
+    assert len(runs) == cells + 2 * 3
+    assert figures == {"cells": runs}
+    assert [run[-1] for run in runs] == [f"seed={seed}" for seed in range(3) for _ in range(52)]
+    warmed = containing(runs, "optimizer=clr_warmup")
+    assert len(containing(warmed, "model.init=zero")) == len(warmed) == 6
+    assert len(containing(runs, "model.norm=group", "dataset.flip=true")) == 2 * 5 * 3
+
+
+def test_the_first_cell_of_grid_has_the_runs_of_cpu():
+    sweep = ["protocol.seeds=[0]", "figure=[cells]", "protocol=grid"]
+    grid = plan_without_data(*sweep, "~protocol.tasks.longer")
+    cpu = plan_without_data("protocol=cpu", "figure=[2]", "protocol.seeds=[0]")
+    first = FigureTask("cells", "torchvision_plain_batch")
+    own = {name for name, run in grid.items() if first in run.needs}
+    rates = {run.cfg.optimizer.get("lr") for name, run in grid.items() if name in own & set(cpu)}
+    assert rates == {None, 0.03, 0.1, 0.3}
+    assert len(own) == 5
+    assert all(run.needs == {FigureTask("2", "cifar10")} for run in cpu.values())
+
+
+def test_a_run_of_two_tasks_is_planned_once():
+    sweep = ["protocol=grid", "protocol.seeds=[0]", "optimizers=[clr]"]
+    same = "protocol.tasks.fp32.overrides=${protocol.tasks.torchvision_plain_batch.overrides}"
+    planned = plan_without_data(*sweep, same)
+    first, other = (FigureTask("cells", name) for name in ("torchvision_plain_batch", "fp32"))
+    assert [run.needs for run in planned.values() if other in run.needs] == [{first, other}]
+    assert len(planned) == 9 + 2
+
+
+def test_figure_cells_needs_tasks_with_titles():
+    with pytest.raises(UserError, match="figure=cells needs a task"):
+        planned_figures("quick", "figure=cells")
 
 
 def test_a_task_that_is_removed_removes_its_panel_of_figure_4():
@@ -183,7 +222,8 @@ def test_a_protocol_has_every_figure_that_its_tasks_allow(protocol):
     sweep = sweep_config(f"protocol={protocol}")
     available = {figure for figure, needs in available_needs(sweep).items() if needs}
     assert set(sweep.wanted_figures) == available
-    needed = {need.task for needs in available_needs(sweep).values() for need in needs}
+    needs = [need for lines in available_needs(sweep).values() for need in lines]
+    needed = {task for need in needs for task in need_tasks(need, sweep.protocol)}
     assert set(sweep.protocol.tasks) == needed
 
 
@@ -215,6 +255,10 @@ def test_a_protocol_has_every_figure_that_its_tasks_allow(protocol):
         (["train.epochs=0"], "epochs=0"),
         (["protocol.name=../x"], "protocol.name=../x must not contain /"),
         (["protocol.name=''"], "protocol.name= is empty"),
+        (
+            ["protocol=grid", "protocol.tasks.fp32.title=${protocol.tasks.longer.title}"],
+            "two tasks have the title 'init torchvision, batch norm, 64 epochs'",
+        ),
     ],
 )
 def test_a_wrong_setting_of_a_sweep_is_one_line(command_line, message):

@@ -1,6 +1,6 @@
 """Training losses of two folders of results, drawn on top of each other.
 
-The figure has one panel for each dataset, model and batch size that both folders contain.
+The figure has one panel for each dataset, model, batch size and setting that both folders contain.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from clr.analysis.figures.run_groups import (
 )
 from clr.analysis.names import display_name
 from clr.analysis.tables import Tables
+from clr.analysis.verdicts.agreement import SCOPE
 
 COLUMNS = 3
 # The other folder's curves are drawn on top, thin, dark and dotted: both show where they agree.
@@ -50,13 +51,13 @@ def draw(
             that both folders contain.
     """
     ours, others = _all_figures(mine), _all_figures(theirs)
-    scopes = list(agreement.groupby(["dataset", "model", "batch_size"]))
+    scopes = list(agreement.groupby(SCOPE))
     columns = min(COLUMNS, len(scopes))
     rows = -(-len(scopes) // columns)
     figure = Figure(figsize=(2.8 * columns + 1.6, 1.0 + 2.2 * rows))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax, ((dataset, model, batch_size), table) in zip(axes, scopes, strict=False):
-        scope = {"dataset": dataset, "model": model, "batch_size": batch_size}
+    for ax, (key, table) in zip(axes, scopes, strict=False):
+        scope = dict(zip(SCOPE, key, strict=True))
         pairs = _pairs(ours, others, scope)
         if pairs:
             _draw_pairs(ax, pairs, (ours, others), names)
@@ -80,14 +81,21 @@ def _all_figures(figures: dict[str, Tables]) -> Tables:
         table = pd.concat([getattr(tables, name) for tables in figures.values()])
         # A run of two figures has the same rows, with the same index, in both.
         merged[name] = table[~table.index.duplicated()]
-    return replace(next(iter(figures.values())), **merged, planned=len(merged["runs"]))
+    settings: dict[str, set[str]] = {}
+    for tables in figures.values():
+        for setting, ids in tables.settings.items():
+            settings[setting] = settings.get(setting, set()) | ids
+    first = next(iter(figures.values()))
+    return replace(first, **merged, planned=len(merged["runs"]), settings=settings)
 
 
 def _pairs(ours: Tables, others: Tables, scope: dict[str, Any]) -> list[tuple[RunGroup, RunGroup]]:
     """Main groups of the other folder's scope and the same groups of ours, ours first."""
 
     def groups(tables: Tables) -> list[RunGroup]:
-        return group_runs(tables.runs[(tables.runs[list(scope)] == pd.Series(scope)).all(axis=1)])
+        runs = tables.runs_in(scope["setting"])
+        columns = ["dataset", "model", "batch_size"]
+        return group_runs(runs[(runs[columns] == pd.Series(scope)[columns]).all(axis=1)])
 
     main = {(group.optimizer, group.rate): group for group in groups(others) if group.main}
     return [
@@ -129,6 +137,8 @@ def _title(
     agree = f"{(table['agreement'] == 'agree').sum()} of {len(table)} curves agree"
     first = f"{scope['dataset']}, {display_name(scope['model'])}, batch size {scope['batch_size']}"
     second = f"{rates}: {agree}" if rates else agree
+    if scope["setting"]:
+        first += f", {scope['setting']}"
     return f"{textwrap.fill(first, panels.TITLE_WIDTH)}\n{second}"
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from clr.analysis import tables
 from clr.analysis.figures import (
+    cells,
     corridor_meter,
     figure1,
     figure1_paths,
@@ -39,6 +40,7 @@ DRAW: dict[str, Callable[[tables.Tables], Figure]] = {
     "7": figure2.draw,
     "8": figure6.draw,
     "9": figure9.draw,
+    "cells": cells.draw,
     "corridor_meter": corridor_meter.draw,
     "race": race.draw,
 }

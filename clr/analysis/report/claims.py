@@ -19,6 +19,7 @@ _COLUMNS = (
     "data",
     "model",
     "batch_size",
+    "setting",
     "baseline",
     "statistic",
     "ratio",
@@ -98,8 +99,8 @@ def _shared(rows: list[dict[str, str]], column: str) -> str:
 def by_scope(rows: list[dict[str, str]]) -> dict[str, dict[str, str]]:
     """Verdict of each claim in each scope, scopes with runs first.
 
-    A scope is a dataset, a model and a batch size. A claim about a figure without runs has the
-    figure as its scope.
+    A scope is a dataset, a model, a batch size and a setting. A claim about a figure without runs
+    has the figure as its scope.
     """
     scopes: dict[str, dict[str, str]] = {}
     for with_runs in (True, False):
@@ -112,5 +113,6 @@ def by_scope(rows: list[dict[str, str]]) -> dict[str, dict[str, str]]:
 def _scope(row: dict[str, str]) -> str:
     if not row["data"]:
         return f"Figure {row['figure']}"
-    parts = (row["data"], row["model"], row["batch_size"] and f"batch size {row['batch_size']}")
+    size = row["batch_size"] and f"batch size {row['batch_size']}"
+    parts = (row["data"], row["model"], size, row["setting"])
     return " · ".join(filter(None, parts))

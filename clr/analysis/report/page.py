@@ -60,7 +60,7 @@ def _protocol(folder: Path, results: Results) -> dict[str, Any]:
     return {
         "protocol": protocol,
         "config": yaml.safe_dump(protocol, sort_keys=False, **style),
-        "sweep": summary.configurations(results.runs),
+        "sweep": summary.configurations(results),
         "provenance": summary.provenance(records),
         "seconds": summary.total_seconds(records),
         "runs": records,

@@ -17,6 +17,7 @@ from clr.analysis.tables import reproduce_command
 from clr.config import CONFIGS
 from clr.errors import UserError, first_line
 from clr.runs.command import command
+from clr.runs.tables import Results, task_title
 
 ASSUMPTIONS = CONFIGS.parent / "docs" / "assumptions.md"
 
@@ -37,6 +38,7 @@ class Configuration:
     data: str
     model: str
     batch_size: int
+    setting: str  # title of the task; empty without one
     optimizer: str
     rate: float | None  # None if the optimizer sets its own
     best: bool  # whether it is the best fixed rate, the baseline
@@ -54,6 +56,7 @@ class Compared:
     data: str
     model: str
     batch_size: int
+    setting: str
     optimizer: str
     rate: float | None
     loss: Spread  # final training loss
@@ -63,31 +66,38 @@ class Compared:
     agreement: str
 
 
-def configurations(runs: pd.DataFrame) -> list[Configuration]:
-    """One row of the sweep for each optimizer, rate, dataset, model and batch size.
+def configurations(results: Results) -> list[Configuration]:
+    """One row of the sweep for each optimizer, rate, dataset, model, batch size and task.
 
     Diverged seeds are counted, and left out of the means.
-
-    Args:
-        runs: rows of runs.csv.
     """
+    panels = [
+        (key, task_title(results.protocol, task), panel)
+        for task, runs in results.by_task.items()
+        for key, panel in runs.groupby(["dataset", "data_label", "model", "batch_size"])
+    ]
+    # Tasks keep the order of the protocol.
+    panels.sort(key=lambda panel: panel[0])
     rows = []
-    for _, panel in runs.groupby(["dataset", "data_label", "model", "batch_size"]):
+    for _, setting, panel in panels:
         for optimizer, own in panel.groupby("optimizer"):
             fixed = own[own["learning_rate"].notna()]
             best = best_fixed_rate(fixed) if len(fixed) else None
             for rate, seeds in own.groupby("learning_rate", dropna=False):
                 is_best = best is not None and rate == best.learning_rate
-                rows.append(_configuration(str(optimizer), rate, is_best, seeds))
+                rows.append(_configuration(setting, str(optimizer), rate, is_best, seeds))
     return rows
 
 
-def _configuration(optimizer: str, rate: Any, best: bool, seeds: pd.DataFrame) -> Configuration:
+def _configuration(
+    setting: str, optimizer: str, rate: Any, best: bool, seeds: pd.DataFrame
+) -> Configuration:
     first, survived = seeds.iloc[0], seeds[~diverged(seeds)]
     return Configuration(
         data=first["data_label"],
         model=display_name(first["model"]),
         batch_size=int(first["batch_size"]),
+        setting=setting,
         optimizer=display_name(optimizer),
         rate=None if pd.isna(rate) else float(rate),
         best=best,
@@ -110,7 +120,7 @@ def compared(folder: Path) -> list[Compared]:
     if not path.is_file():
         return []
     # An empty cell is a missing number; a dataset may be named "null".
-    text = {name: str for name in ("dataset", "model", "optimizer", "agreement")}
+    text = {name: str for name in ("dataset", "model", "setting", "optimizer", "agreement")}
     numbers = ["learning_rate", *(f"{a}{b}" for a in _LOSSES for b in ("", "_low", "_high"))]
     try:
         table = pd.read_csv(
@@ -139,6 +149,7 @@ def _compared(row: dict[Any, Any]) -> Compared:
         data=row["dataset"],
         model=display_name(row["model"]),
         batch_size=row["batch_size"],
+        setting=row["setting"],
         optimizer=display_name(row["optimizer"]),
         rate=None if pd.isna(row["learning_rate"]) else float(row["learning_rate"]),
         loss=loss,

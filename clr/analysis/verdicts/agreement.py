@@ -22,7 +22,7 @@ from clr.analysis.verdicts.baselines import spread
 from clr.analysis.verdicts.evidence import Records, Run
 from clr.analysis.verdicts.rules import Agreement
 
-SCOPE = ["dataset", "model", "batch_size"]
+SCOPE = ["dataset", "model", "batch_size", "setting"]
 _KEY = [*SCOPE, "optimizer", "learning_rate"]
 _GIT_SECONDS = 60
 
@@ -41,7 +41,7 @@ class NothingCommitted(Exception):
 
 
 def compare(mine: Records, theirs: Records, rule: Agreement) -> pd.DataFrame:
-    """Compare each curve (dataset, model, batch size, optimizer, rate) that both folders have.
+    """Compare each curve (the columns of SCOPE, optimizer, rate) that both folders have.
 
     The steps that all runs of a curve have are cut into equal windows, and the logarithm of the
     mean loss in each window is compared. A window agrees if Student's t test of equal means, with
@@ -104,7 +104,7 @@ def committed(folder: Path) -> Iterator[Path]:
 def _curves(records: Records) -> dict[tuple[Any, ...], list[Run]]:
     """Runs of each curve, by the columns _KEY; the rate is None if the optimizer sets its own."""
     return {
-        (scope.dataset, scope.model, scope.batch_size, *key): runs
+        (scope.dataset, scope.model, scope.batch_size, scope.setting, *key): runs
         for scope in records.scopes
         for key, runs in scope.curves().items()
     }

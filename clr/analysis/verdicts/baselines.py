@@ -109,6 +109,7 @@ def scope_columns(scope: Scope) -> dict[str, Any]:
         "data": scope.data,
         "model": scope.model,
         "batch_size": scope.batch_size,
+        "setting": scope.setting,
     }
 
 

@@ -82,9 +82,10 @@ def adapts(scope: Scope, rules: Rules) -> Finding:
 def cap(scope: Scope, rules: Rules) -> Finding:
     """CLR's learning rate reaches its cap on ImageNet, and stays below 10 without one elsewhere."""
     runs, name = scope.select(rules.optimizer), display_name(rules.optimizer)
-    limit = rules.cap.rate if scope.cap is None else scope.cap
+    own_cap = scope.cap(rules.optimizer)
+    limit = rules.cap.rate if own_cap is None else own_cap
     largest = pd.Series({run.seed: float(run.rate.max()) for run in runs}, dtype=float)
-    if scope.cap is None:
+    if own_cap is None:
         holds = bool((largest < limit).all())
         statement = f"{name}'s learning rate stays below {limit:g} without a cap on {scope}"
         reservations = []

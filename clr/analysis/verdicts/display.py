@@ -71,7 +71,7 @@ def markdown(claims: pd.DataFrame) -> str:
         for row in claims[claims["data"] != ""].to_dict("records")
     ]
     header = ("claim", "figure", "data, model, batch size", "verdict", "numbers")
-    return _markdown_table(header, ["---"] * len(header), rows)
+    return markdown_table(header, ["---"] * len(header), rows)
 
 
 def matrix(claims: pd.DataFrame) -> str:
@@ -82,7 +82,7 @@ def matrix(claims: pd.DataFrame) -> str:
         signs.setdefault(_scope(row), {})[row["claim"]] = Verdict(row["verdict"]).sign
     rows = [(scope, *(own.get(name, "") for name in names)) for scope, own in signs.items()]
     header = ("data, model, batch size", *map(claim_name, names))
-    table = _markdown_table(header, ["---", *[":-:"] * len(names)], rows)
+    table = markdown_table(header, ["---", *[":-:"] * len(names)], rows)
     legend = ", ".join(f"{verdict.sign} {verdict}" for verdict in Verdict)
     dates = f"When the rules were written:\n\n{written(claims)}"
     return f"{table}\n\n{legend}; empty: no figure of the claim shows these runs.\n\n{dates}"
@@ -133,16 +133,18 @@ def agreement(table: pd.DataFrame) -> Table:
 
 
 def _scope(row: Mapping[Any, Any]) -> str:
-    """Data, model and batch size of a row; empty for a claim about a figure without runs."""
+    """Data, model, batch size and setting of a row; empty for a figure without runs."""
     if not row["data"]:
         return ""
-    return f"{row['data']}, {display_name(row['model'])}, {row['batch_size']}"
+    setting = f", {row['setting']}" if row["setting"] else ""
+    return f"{row['data']}, {display_name(row['model'])}, {row['batch_size']}{setting}"
 
 
-def _markdown_table(
-    header: tuple[str, ...], rule: list[str], rows: Sequence[tuple[Any, ...]]
+def markdown_table(
+    header: Sequence[str], rule: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> str:
-    lines = [header, rule, *(tuple(map(_literal, row)) for row in rows)]
+    """Markdown table; the cells of the rows are shown literally, header and rule are Markdown."""
+    lines = [header, rule, *(list(map(_literal, row)) for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -1,8 +1,9 @@
-"""Runs of one protocol, grouped into scopes: one dataset, one model, one batch size."""
+"""Runs of one protocol, grouped into scopes: one task, dataset, model and batch size."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from clr.analysis.names import display_name
 from clr.analysis.race import LossCurve, loss_curve
 from clr.analysis.ratios import Numbers
 from clr.errors import UserError
-from clr.runs.tables import Results, read_results
+from clr.runs.tables import Results, read_results, task_title
 
 _TEXT_COLUMNS = ("run_id", "dataset", "data_label", "model", "optimizer", "status")
 _NUMBER_COLUMNS = ("num_train", "batch_size", "seed", "learning_rate", "final_train_loss")
@@ -38,8 +39,10 @@ class Run(LossCurve):
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """The runs on one dataset, with one model, at one batch size."""
+    """The runs of one task on one dataset, with one model, at one batch size."""
 
+    task: str  # of the protocol; empty in tables from before tasks were recorded
+    setting: str  # title of the task; empty without one
     dataset: str
     data: str  # display name of the data
     model: str
@@ -50,7 +53,8 @@ class Scope:
     missing: int  # runs that its figures need and runs.csv lacks
 
     def __str__(self) -> str:
-        return f"{self.data}, {display_name(self.model)}, batch size {self.batch_size}"
+        setting = f", {self.setting}" if self.setting else ""
+        return f"{self.data}, {display_name(self.model)}, batch size {self.batch_size}{setting}"
 
     def select(self, optimizer: str, rate: float | None = None) -> list[Run]:
         """Runs of an optimizer, at one fixed rate or all rates, in the order of their seeds."""
@@ -70,10 +74,9 @@ class Scope:
             curves[str(optimizer), fixed_rate] = [self.runs[run_id] for run_id in rows["run_id"]]
         return curves
 
-    @property
-    def cap(self) -> float | None:
-        """Largest learning rate that its optimizers may use; None without a cap."""
-        caps = self.table["max_lr"].dropna()
+    def cap(self, optimizer: str) -> float | None:
+        """Largest learning rate that an optimizer may use; None without a cap."""
+        caps = self.table.loc[self.table["optimizer"] == optimizer, "max_lr"].dropna()
         return float(caps.iloc[0]) if len(caps) else None
 
 
@@ -98,31 +101,53 @@ def read(folder: Path, window_epochs: float) -> Records:
     """
     results = read_results(folder)
     _check(results)
-    table, needed = results.runs, results.figure_runs
     steps = {str(run_id): rows for run_id, rows in results.steps.groupby("run_id")}
-    absent = needed[~needed["run_id"].isin(table["run_id"])]
-    placed: set[str] = set()
-    scopes = []
-    for key, rows in table.groupby(["dataset", "data_label", "model", "batch_size"]):
+    scopes: list[Scope] = []
+    placed: set[str] = set()  # missing runs that belong to a scope
+    for task in results.by_task:
+        for own, missing in _scopes(results, task, steps, window_epochs):
+            scopes.append(own)
+            placed |= missing
+    # Tasks keep the order of the protocol.
+    scopes.sort(key=lambda own: (own.dataset, own.data, own.model, own.batch_size))
+    absent = _absent(results)
+    unplaced = absent[~absent["run_id"].isin(placed)].groupby("figure")["run_id"].nunique()
+    return Records(results.protocol, scopes, {str(name): int(n) for name, n in unplaced.items()})
+
+
+def _absent(results: Results) -> pd.DataFrame:
+    """Rows of figure_runs of the missing runs."""
+    return results.figure_runs[~results.figure_runs["run_id"].isin(results.runs["run_id"])]
+
+
+def _scopes(
+    results: Results, task: str, steps: dict[str, pd.DataFrame], window_epochs: float
+) -> Iterator[tuple[Scope, set[str]]]:
+    """Yield the scopes of a task, each with the ids of its missing runs."""
+    absent, needed = _absent(results), results.figure_runs
+    for key, rows in results.by_task[task].groupby(
+        ["dataset", "data_label", "model", "batch_size"]
+    ):
         dataset, data, model, batch_size = map(str, key)
         # A missing run is known by its id only, which starts with these (clr.runs.identity.run_id).
         prefix = f"{dataset}-{model}-b{batch_size}-"
-        own = absent.loc[absent["run_id"].str.startswith(prefix), "run_id"]
-        placed.update(own)
-        shown = needed["run_id"].isin({*rows["run_id"], *own})
+        missing = set(
+            absent.loc[absent["run_id"].str.startswith(prefix) & (absent["task"] == task), "run_id"]
+        )
+        shown = needed["run_id"].isin({*rows["run_id"], *missing}) & (needed["task"] == task)
         scope = Scope(
+            task,
+            task_title(results.protocol, task),
             dataset,
             data,
             model,
             int(batch_size),
             figures=tuple(sorted(needed.loc[shown, "figure"].unique())),
             table=rows,
-            runs=_runs(rows, steps, window_epochs, folder),
-            missing=own.nunique(),
+            runs=_runs(rows, steps, window_epochs, results.folder),
+            missing=len(missing),
         )
-        scopes.append(scope)
-    unplaced = absent[~absent["run_id"].isin(placed)].groupby("figure")["run_id"].nunique()
-    return Records(results.protocol, scopes, {str(name): int(n) for name, n in unplaced.items()})
+        yield scope, missing
 
 
 def _check(results: Results) -> None:
@@ -155,12 +180,13 @@ def _check(results: Results) -> None:
     if results.runs.empty:
         raise UserError(f"{folder / 'runs.csv'} has no completed run; train them with: {command}")
     settings = ["dataset", "model", "batch_size", "optimizer", "learning_rate", "seed"]
-    repeated = results.runs[results.runs.duplicated(settings)]
-    if len(repeated):
-        raise UserError(
-            f"{folder / 'runs.csv'} has two runs of the same settings and seed, one of them "
-            f"{repeated['run_id'].iloc[0]}; export one protocol only, with: {command}"
-        )
+    for runs in results.by_task.values():
+        repeated = runs[runs.duplicated(settings)]
+        if len(repeated):
+            raise UserError(
+                f"{folder / 'runs.csv'} has two runs of the same settings and seed, one of them "
+                f"{repeated['run_id'].iloc[0]}; export one protocol only, with: {command}"
+            )
 
 
 def _runs(

@@ -132,6 +132,7 @@ def _without_runs(
             "data": "",
             "model": "",
             "batch_size": None,
+            "setting": "",
             "seeds": None,
             "scaled": bool(records.protocol["scaled"]),
             "baseline": "",
@@ -160,6 +161,8 @@ def _reason_without_runs(figure: str, records: Records) -> str:
             f"train them with: make reproduce PROTOCOL={protocol}"
         )
     if any(figure in scope.figures for scope in records.scopes):
+        return ""
+    if not figure.isdigit():  # not in the paper: other protocols do not lack it
         return ""
     return f"the protocol {protocol} does not include {figure_name(figure)}"
 
