@@ -18,7 +18,7 @@ from clr.analysis.verdicts.rules import Rules
 
 
 @dataclass(frozen=True)
-class Curve:
+class CellCurve:
     """One optimizer in one cell: at the rate that it sets itself, or at its best fixed rate."""
 
     optimizer: str
@@ -35,7 +35,7 @@ class Cell:
     """One setting: a task of the protocol."""
 
     setting: str  # its title
-    curves: list[Curve]  # those that set their own rate, CLR first, then the best fixed rates
+    curves: list[CellCurve]  # those that set their own rate, CLR first, then the best fixed rates
 
 
 def read_cells(tables: Tables, rules: Rules) -> list[Cell]:
@@ -46,7 +46,7 @@ def read_cells(tables: Tables, rules: Rules) -> list[Cell]:
     ]
 
 
-def _curves(runs: pd.DataFrame, steps: pd.DataFrame, rules: Rules) -> Iterator[Curve]:
+def _curves(runs: pd.DataFrame, steps: pd.DataFrame, rules: Rules) -> Iterator[CellCurve]:
     groups = group_runs(runs)
     best = next((own for own in groups if own.optimizer == rules.baseline and own.main), None)
     main = [group for group in groups if group.main]
@@ -54,7 +54,7 @@ def _curves(runs: pd.DataFrame, steps: pd.DataFrame, rules: Rules) -> Iterator[C
         ratio = NO_RATIO
         if best is not None and group is not best:
             ratio = _headline(group, best, steps, rules)
-        yield Curve(
+        yield CellCurve(
             group.optimizer,
             group.rate,
             group.best is not None and not group.best.interior,
@@ -68,7 +68,7 @@ def _curves(runs: pd.DataFrame, steps: pd.DataFrame, rules: Rules) -> Iterator[C
         swept = runs[runs["optimizer"] == optimizer]
         lost = int(swept["diverged"].sum())
         never = Ratio(math.inf, math.inf, math.inf)
-        yield Curve(optimizer, None, False, len(swept), lost, never, NO_RATIO)
+        yield CellCurve(optimizer, None, False, len(swept), lost, never, NO_RATIO)
 
 
 def _final_loss(group: RunGroup) -> Ratio:
@@ -113,7 +113,7 @@ def cells_markdown(cells: list[Cell], baseline: str) -> str:
     return markdown_table(header, ["---"] * len(header), rows)
 
 
-def loss_text(curve: Curve) -> str:
+def loss_text(curve: CellCurve) -> str:
     """Final loss for readers: mean and range over the seeds, or the number of diverged runs."""
     if curve.diverged:
         return f"{curve.diverged} of {curve.runs} runs diverged"
@@ -129,7 +129,7 @@ def _ratio_text(ratio: Ratio) -> str:
     return ratio.text("not reached")
 
 
-def _rate_text(best: Curve) -> str:
+def _rate_text(best: CellCurve) -> str:
     if best.rate is None:
         return "all rates"
     return f"{best.rate:g}{' (edge of the sweep)' if best.at_edge else ''}"

@@ -143,6 +143,7 @@ def test_the_table_of_the_cells(grid):
     assert "best fixed rate: not reached" in table[3]
 
 
+@pytest.mark.slow
 def test_the_commands_on_a_folder_of_cells(grid, capsys):
     assert call("claims", grid, "--cells") == 0
     assert capsys.readouterr().out.count("batch norm |") == 2

@@ -162,9 +162,9 @@ def test_the_page_shows_text_of_the_tables_literally(html):
     assert "<whole>" not in html
 
 
-def test_the_page_says_when_the_rules_were_written(html):
-    assert "The rules were written on " in html
-    assert "fixed beforehand" not in html
+def test_the_page_says_of_each_claim_when_its_rule_was_written(html):
+    assert "This rule was written on 2026-02-01, after the author had seen &lt;all&gt;." in html
+    assert "This rule was written on 2026-01-31, before any run." in html
 
 
 def test_an_infinite_ratio_is_called_not_reached(html):

@@ -103,6 +103,7 @@ def test_rows_are_grouped_by_claim_with_the_rule_and_statistic_that_they_share(r
     assert faster.name == "faster than the best fixed rate"
     assert faster.rule == "reproduced if the whole interval is below 1"
     assert faster.statistic.startswith("steps to a training loss")
+    assert faster.written.startswith("written on 2026-02-01")
     assert [row["batch_size"] for row in faster.rows] == ["256", "64"]
     assert len(cap.rows) == 1
 

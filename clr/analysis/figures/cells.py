@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from clr.analysis.cells import Cell, Curve, loss_text, read_cells
+from clr.analysis.cells import Cell, CellCurve, loss_text, read_cells
 from clr.analysis.figures import panels, style
 from clr.analysis.figures.captions import describe
 from clr.analysis.names import display_name
@@ -61,7 +61,7 @@ def draw(tables: Tables) -> Figure:
     return figure
 
 
-def _draw_loss(ax: Axes, y: float, curve: Curve, color: str) -> None:
+def _draw_loss(ax: Axes, y: float, curve: CellCurve, color: str) -> None:
     """Draw the final loss with its range; the best fixed rate is written beside it."""
     low, high = ax.get_xlim()
     if curve.diverged:
@@ -76,7 +76,7 @@ def _draw_loss(ax: Axes, y: float, curve: Curve, color: str) -> None:
         ax.annotate(text, (x, y), color=color, **side, **TEXT)
 
 
-def _draw_ratio(ax: Axes, y: float, curve: Curve, color: str, baseline: str) -> None:
+def _draw_ratio(ax: Axes, y: float, curve: CellCurve, color: str, baseline: str) -> None:
     """Draw a ratio with its interval; at the edge if one of the two never gets to the target."""
     ratio, (low, high) = curve.ratio, ax.get_xlim()
     if math.isnan(ratio.value):

@@ -1,4 +1,4 @@
-"""Schema of configs/claims.yaml, and the statement of when its rules were written."""
+"""Schema of configs/claims.yaml, and when each of its rules was written."""
 
 from __future__ import annotations
 
