@@ -3,7 +3,7 @@
 # make figures                 redraw the figures from the tables in results/PROTOCOL
 # make claims                  judge the claims again, and compare the results with the committed ones
 # make report                  write results/PROTOCOL/report.html again
-# make test                    all tests except make slurm-test and make browser-test
+# make test                    all tests except make slurm-test and make browser-test; installs the frameworks of examples/
 # make test-fast               the same without the slow tests
 # make slurm-test              tests on a SLURM of two nodes on this host, which it installs (Debian, as root)
 # make wandb-sync              upload offline runs to W&B, from a host with internet access
@@ -41,7 +41,7 @@ report: .venv/ready
 test: .venv/examples
 	$(PY) -m pytest $(PARALLEL)
 
-test-fast: .venv/examples
+test-fast: .venv/ready
 	$(PY) -m pytest $(PARALLEL) -m 'not slow and not slurm and not browser'
 
 slurm-test: .venv/ready

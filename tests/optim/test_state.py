@@ -75,6 +75,24 @@ def test_copies_keep_the_hyperparameters(copied):
     assert optimizer.process_group is None
 
 
+@pytest.mark.parametrize("copied", [through_state_dict, copy.deepcopy, through_pickle])
+def test_copies_keep_the_last_step_and_no_loss_of_the_next(copied):
+    optimizer = CLR([constant_grad(3, 1.0)])
+    optimizer.step(loss=math.nan)  # skipped
+    optimizer.step(loss=1.5)
+    watched = constant_grad(3, 1.0).sum()
+    optimizer.watch_loss(watched)
+    watched.backward()
+    other = copied(optimizer)
+    state = other.param_groups[0]
+    assert state["lr"].item() == pytest.approx(0.5)
+    assert state["grad_norm_sq"].item() == pytest.approx(3.0)
+    assert state["skipped"].item() == 1
+    state["params"][0].grad = torch.ones(3)
+    with pytest.raises(ValueError, match="needs the loss of this step"):
+        other.step()
+
+
 def test_a_state_dict_of_another_optimizer_is_refused():
     p = constant_grad(3, 1.0)
     optimizer = CLR([p])

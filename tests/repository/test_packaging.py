@@ -1,15 +1,10 @@
-"""The package: dependencies, what the wheel holds, and what it needs to be imported."""
+"""The package: its dependencies, their pins and its version."""
 
 import ast
-import os
 import re
-import subprocess
 import sys
 import tomllib
-import zipfile
-from pathlib import Path
 
-import pytest
 import yaml
 from markdown_pages import ROOT, tracked
 from packaging.requirements import Requirement
@@ -19,7 +14,6 @@ import clr
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-WHEEL_BYTES = 300_000
 
 
 def pins(name):
@@ -102,72 +96,3 @@ def test_the_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert str(citation["version"]) == clr.__version__
     assert f"## [{clr.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel, built from a copy of the tracked files: a build writes into its source folder."""
-    pytest.importorskip("setuptools", reason="builds the wheel without network")
-    folder = tmp_path_factory.mktemp("wheel")
-    for path in tracked("clr", "hydra_plugins", "tests", "configs", "*.toml", "*.md", "LICENSE"):
-        copy = folder / "source" / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
-    built = subprocess.run(
-        [*command, "--no-index", "--wheel-dir", folder, folder / "source"],
-        capture_output=True,
-        text=True,
-    )
-    assert built.returncode == 0, built.stdout + built.stderr
-    (path,) = folder.glob("*.whl")
-    return path
-
-
-@pytest.mark.slow
-def test_the_wheel_is_small(wheel):
-    size = wheel.stat().st_size
-    assert size < WHEEL_BYTES, f"{size:,} bytes"
-
-
-def test_the_wheel_holds_the_package_and_nothing_else(wheel):
-    names = set(zipfile.ZipFile(wheel).namelist())
-    tops = {name.partition("/")[0] for name in names}
-    assert tops == {"clr", f"clr-{clr.__version__}.dist-info"}, tops
-    packaged = {str(path.relative_to(ROOT)) for path in tracked("clr")}
-    assert packaged <= names, f"the wheel lacks {sorted(packaged - names)}"
-
-
-@pytest.mark.slow
-def test_the_wheel_needs_torch_numpy_and_scipy_alone(wheel, tmp_path):
-    """Import the unpacked wheel where every other package of the environment is refused."""
-    zipfile.ZipFile(wheel).extractall(tmp_path)
-    others = sorted(
-        {"hydra", "omegaconf", "pandas", "wandb", "torchvision", "yaml", "rich", "matplotlib"}
-        | {"submitit", "ffcv", "sklearn", "PIL", "pyarrow"}
-    )
-    code = f"""
-import sys
-sys.modules.update(dict.fromkeys({others}))  # importing any of them raises ImportError
-import clr, clr.geometry
-from clr import CLR
-import torch
-weight = torch.nn.Parameter(torch.ones(2))
-loss = weight.square().sum()
-loss.backward()
-CLR([weight]).step(loss=loss)
-print(clr.__file__)
-print(weight.tolist())
-"""
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONNOUSERSITE": "1"}
-    run = subprocess.run(
-        [sys.executable, "-P", "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    location, weight = run.stdout.splitlines()
-    assert Path(location).is_relative_to(tmp_path), f"imported {location}, not the wheel"
-    assert weight == "[0.5, 0.5]"
