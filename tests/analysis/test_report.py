@@ -112,11 +112,11 @@ def test_a_figure_without_runs_or_with_some_missing_names_the_command(tmp_path):
 
 
 AGREEMENT = (
-    "dataset,model,batch_size,optimizer,learning_rate,identical,windows,windows_within,final_loss,"
-    "final_loss_low,final_loss_high,other_final_loss,other_final_loss_low,other_final_loss_high,"
-    "agreement\n"
-    "null,resnet18,64,clr,,True,10,10,2,1,3,2,1,3,agree\n"
-    "digits,resnet18,64,sgd,0.1,False,10,7,5,4,6,8,7,9,differ\n"
+    "dataset,model,batch_size,setting,optimizer,learning_rate,identical,windows,windows_within,"
+    "final_loss,final_loss_low,final_loss_high,other_final_loss,other_final_loss_low,"
+    "other_final_loss_high,agreement\n"
+    "null,resnet18,64,,clr,,True,10,10,2,1,3,2,1,3,agree\n"
+    "digits,resnet18,64,,sgd,0.1,False,10,7,5,4,6,8,7,9,differ\n"
 )
 
 

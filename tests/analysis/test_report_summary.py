@@ -147,7 +147,12 @@ def test_an_infinite_loss_of_a_comparison_is_kept(tmp_path):
     columns = ["final_loss", "other_final_loss"]
     row = {f"{name}{end}": np.inf for name in columns for end in ("", "_low", "_high")}
     row |= {"dataset": "a", "model": "b", "batch_size": 1, "optimizer": "clr", "windows": 10}
-    row |= {"learning_rate": None, "identical": False, "windows_within": 9, "agreement": "agree"}
+    row |= {"setting": ""} | {
+        "learning_rate": None,
+        "identical": False,
+        "windows_within": 9,
+        "agreement": "agree",
+    }
     pd.DataFrame([row]).to_csv(tmp_path / "comparison" / "agreement.csv", index=False)
     (compared,) = summary.compared(tmp_path)
     assert compared.loss == summary.Spread(math.inf, math.inf, math.inf)
