@@ -42,7 +42,7 @@ def read_memory(
 # The two splits of the dataset of a process; warm workers keep them from run to run.
 @functools.lru_cache(maxsize=2)
 def _load(path: str, inode: int, mtime_ns: int, resolution: int, device: torch.device) -> Tensor:
-    """All images of a file, on `device`; inode and time detect a file that was converted again."""
+    """Load all images of a file to `device`; inode and time detect a file converted again."""
     beton = Beton(path)
     images = np.empty((len(beton), resolution, resolution, 3), np.uint8)
     for i, image in enumerate(images):
