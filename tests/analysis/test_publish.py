@@ -33,7 +33,7 @@ def strict(text):
 def test_figures_and_verdicts_become_a_run_of_their_own(tmp_path, folder):
     command = [sys.executable, ROOT / "scripts" / "publish.py", folder]
     done = subprocess.run(
-        [*command, f"store={tmp_path / 'runs'}"],
+        [*command, f"store={tmp_path / 'runs'}", "wandb.mode=offline"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -67,7 +67,7 @@ def test_figures_of_runs_have_interactive_panels(shown):
 def test_title_and_caption_are_those_of_the_picture(shown):
     assert shown["figure2"].title == "CLR compared with the best fixed learning rate"
     facts, notes = shown["figure2"].caption
-    runs = "ResNet-18 · batch size 256 · 6 epochs · fp32 · 3 seeds (0, 1, 2)"
+    runs = "ResNet-18 · batch size 256 · 12 epochs · fp32 · 5 seeds (0, 1, 2, 3, 4)"
     assert facts == f"digits (scikit-learn) · {runs}"
     assert notes.startswith("Scaled-down protocol “quick”")
 
@@ -106,7 +106,7 @@ def test_a_figure_without_runs_or_with_some_missing_names_the_command(tmp_path):
         assert read[name].missing_command == command
     assert read["figure4"].image == ""
     assert read["figure4"].panels == []
-    assert read["figure4"].caption == ["None of its 3 runs is completed."]
+    assert read["figure4"].caption == ["None of its 5 runs is completed."]
     assert read["figure2"].image
     assert read["figure2"].panels
 

@@ -85,7 +85,7 @@ def test_fingerprint_is_of_pixels_and_labels(config, tmp_path):
 
 
 def test_fingerprint_of_the_digits_is_the_committed_one(tmp_path):
-    config = DatasetConfig(name="digits", source="digits", resolution=32)
+    config = DatasetConfig(name="digits", source="digits", resolution=16)
     fingerprint = prepare(config, str(tmp_path), "torch").fingerprint
     lines = (ROOT / "results" / "quick" / "runs.jsonl").read_text().splitlines()
     assert {json.loads(line)["data"]["fingerprint"] for line in lines} == {fingerprint}

@@ -1,6 +1,7 @@
 """The wheel and the source distribution: contents, size, installation in a clean environment."""
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 import zipfile
@@ -23,7 +24,11 @@ SDIST = "import sys, setuptools.build_meta as b; b.build_sdist(sys.argv[1])"
 
 
 def run(*command, cwd):
-    done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True)
+    # In PYTHONPATH, pip would find this checkout and take it for installed.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -15,6 +15,8 @@ from clr.config import CONFIGS
 def missing_lines(folder: Path, figures: Mapping[str, Tables]) -> list[str]:
     """One line for each figure that has too few runs or none.
 
+    A figure that is not in the paper is named only if the protocol has it.
+
     Args:
         folder: results of one protocol.
         figures: tables of the figures that figure_runs.csv names.
@@ -35,7 +37,7 @@ def missing_lines(folder: Path, figures: Mapping[str, Tables]) -> list[str]:
                 )
         elif protocol in owners:
             lines.append(f"{name} has no runs in {folder}; train them with: {command}")
-        elif owners:
+        elif owners and figure.isdigit():
             lines.append(
                 f"{name} is not part of the protocol {protocol}; "
                 f"create it with: make reproduce PROTOCOL={owners[0]}"
@@ -48,6 +50,8 @@ def owners_of_absent(
 ) -> list[tuple[list[str], str, list[str]]]:
     """Figures that are not in `present`, grouped by the protocols that have them.
 
+    A figure that is not in the paper is left out if the protocol does not have it.
+
     Returns:
         Tuples of figures, one protocol that has them (`protocol` itself if it does), and the
         other protocols that have them.
@@ -58,7 +62,7 @@ def owners_of_absent(
     for figure in sorted(absent, key=lambda figure: figure_order(figure_file(figure))):
         owners = [owner for owner, planned in protocols.items() if figure in planned]
         owners.sort(key=lambda owner: owner != protocol)
-        if owners:
+        if owners and (figure.isdigit() or protocol in owners):
             groups.setdefault(tuple(owners), []).append(figure)
     return [(figures, first, others) for (first, *others), figures in groups.items()]
 
