@@ -92,7 +92,7 @@ def draw(tables: Tables) -> Figure:
         ax.axhline(1, color=style.INK, linewidth=0.8)
         ax.text(0.99, 0.97, f"{names[0]} leads below", transform=ax.get_yaxis_transform(), **LEAD)
         ax.set_ylabel(f"steps of {names[0]} / steps of {names[1]}")
-    title = f"The race: below 1, {names[0]} gets to a loss in fewer steps than the best fixed rate"
+    title = f"The race to each loss: below 1, {names[0]} takes fewer steps"
     describe(figure, tables, title, _notes(names, rules), spread=_spread(rules))
     return figure
 
