@@ -128,7 +128,7 @@ def test_plots_replace_the_pictures_and_show_numbers_at_the_pointer(browser, rep
     browser.point_at("figure2-1", 0.5, 0.9)  # far below the curves
     (tooltip,) = browser.wait(browser.tooltips)
     said = re.fullmatch(
-        r"step (\d+)\nCLR: ([\d.]+) \(([\d.]+) – ([\d.]+)\)\nSGD 0.1: [\d.]+ \(.*\)", tooltip
+        r"step (\d+)\nCLR: ([\d.]+) \(([\d.]+) – ([\d.]+)\)\nSGD 0\.03: [\d.]+ \(.*\)", tooltip
     )
     assert said, tooltip
     step, mean, low, high = int(said[1]), *map(float, said.group(2, 3, 4))
