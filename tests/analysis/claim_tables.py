@@ -69,8 +69,16 @@ def write(folder, clr, sgd, setting=None):
             run = run_row(optimizer, rate, seed, losses, setting)
             runs.append(run)
             steps += step_rows(run["run_id"], rate, losses, setting)
+    needed = [(figure, run["run_id"]) for figure in setting.figures for run in runs]
+    needed = pd.DataFrame(needed, columns=["figure", "run_id"])
+    protocol = {"name": folder.name, "scaled": setting.scaled}
+    return write_tables(folder, runs, steps, needed, protocol, setting.missing)
+
+
+def write_tables(folder, runs, steps, needed, protocol, missing=()):
+    """Write the tables of a protocol; runs.csv lacks the runs with the ids `missing`."""
     folder.mkdir(parents=True, exist_ok=True)
-    completed = pd.DataFrame([run for run in runs if run["run_id"] not in setting.missing])
+    completed = pd.DataFrame([run for run in runs if run["run_id"] not in missing])
     completed = completed.astype({"learning_rate": float, "max_lr": float})
     completed.to_csv(folder / "runs.csv", index=False)
     columns = ["run_id", "step", "epoch", "loss", "learning_rate"]
@@ -78,15 +86,8 @@ def write(folder, clr, sgd, setting=None):
     epochs = [(run["run_id"], epoch, 0.5) for run in runs for epoch in range(1, run["epochs"] + 1)]
     columns = ["run_id", "epoch", "test_accuracy"]
     pd.DataFrame(epochs, columns=columns).to_parquet(folder / "epochs.parquet")
-    needed = [(figure, run["run_id"]) for figure in setting.figures for run in runs]
-    columns = ["figure", "run_id"]
-    pd.DataFrame(needed, columns=columns).to_csv(folder / "figure_runs.csv", index=False)
-    protocol = {
-        "name": folder.name,
-        "title": "written by a test",
-        "scaled": setting.scaled,
-        "seeds": list(SEEDS),
-    }
+    needed.to_csv(folder / "figure_runs.csv", index=False)
+    protocol = {"title": "written by a test", "seeds": list(SEEDS)} | protocol
     (folder / "protocol.json").write_text(json.dumps(protocol))
     return folder
 
