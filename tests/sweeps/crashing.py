@@ -7,13 +7,10 @@ import torch
 
 
 class KillsItsProcess(torch.optim.SGD):
-    """The process is killed in the third step."""
+    """The process is killed in the first step, before it can report that the run advanced."""
 
     def step(self, closure=None):
-        self.steps = getattr(self, "steps", 0) + 1
-        if self.steps == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().step(closure)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Raises(torch.optim.SGD):
