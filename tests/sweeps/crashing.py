@@ -7,10 +7,14 @@ import torch
 
 
 class KillsItsProcess(torch.optim.SGD):
-    """The process is killed in the first step, before it can report that the run advanced."""
+    """The process is killed in the first step of training, before it can report that the run advanced.
+
+    The trial step of a layer of two units does nothing.
+    """
 
     def step(self, closure=None):
-        os.kill(os.getpid(), signal.SIGKILL)
+        if sum(p.numel() for p in self.param_groups[0]["params"]) > 100:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Raises(torch.optim.SGD):
