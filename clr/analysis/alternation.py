@@ -67,6 +67,30 @@ def alternation(steps: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"run_id": "str", "step": float, "autocorrelation": float})
 
 
+def measured_turns(meter: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
+    """The turn h‖Hg‖ / ‖g‖ at each measured step, and whether the loss alternates there.
+
+    Args:
+        meter: rows of the table corridor_meter.
+        windows: result of `alternation` for the same runs.
+
+    Returns:
+        A table with the columns run_id, step, turn and alternates (yes/no): whether the nearest
+        window is below `WHITE_NOISE_BOUND`. Steps without a finite turn or a window have no row.
+    """
+    meter = meter[np.isfinite(meter["turn"])][["run_id", "step", "turn"]]
+    joined = pd.merge_asof(
+        meter.sort_values("step").astype({"step": float}),
+        windows.dropna().sort_values("step"),
+        on="step",
+        by="run_id",
+        direction="nearest",
+        tolerance=WINDOW // 2,  # within the window
+    ).dropna(subset="autocorrelation")
+    joined["alternates"] = joined["autocorrelation"] < WHITE_NOISE_BOUND
+    return joined.drop(columns="autocorrelation")
+
+
 def _stride(steps: int) -> int:
     """Steps from the start of a window to that of the next, in a run of `steps` steps."""
     return max(WINDOW // 2, -(-steps // MAX_WINDOWS))

@@ -10,6 +10,7 @@ from clr.analysis.alternation import (
     WINDOW,
     alternation,
     lag_one_autocorrelation,
+    measured_turns,
 )
 
 STEPS = np.arange(WINDOW, dtype=float)
@@ -91,3 +92,17 @@ def test_a_loss_without_a_logarithm_makes_its_window_nan(bad):
 
 def test_a_run_shorter_than_a_window_has_no_rows():
     assert alternation(run(np.ones(WINDOW - 1))).empty
+
+
+def test_the_turn_is_grouped_by_whether_the_loss_alternates_at_its_step():
+    # The loss alternates in the first 24 steps and drifts after them.
+    loss = np.r_[2 + (-1.0) ** np.arange(24), 3 + np.cumsum(np.sin(np.arange(40) / 6))]
+    meter = pd.DataFrame(
+        {"run_id": "a", "step": [3, 20, 50, 60], "turn": [2.5, np.inf, 1.5, 0.5], "kappa": 0.0}
+    )
+    turns = measured_turns(meter, alternation(run(loss)))
+    assert turns[["step", "turn", "alternates"]].values.tolist() == [
+        [3, 2.5, True],
+        [50, 1.5, False],
+        [60, 0.5, False],
+    ]

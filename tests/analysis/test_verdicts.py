@@ -249,3 +249,22 @@ def test_the_rate_must_reach_its_cap_or_stay_below_10_without_one(
     assert row["verdict"] == verdict
     assert row["ratio"] == pytest.approx(max(rates) / 10)
     assert ("longer training" in row["reason"]) == (verdict == NOT_TESTED)
+
+
+# curves
+
+
+def test_curves_say_in_which_part_of_training_the_loss_alternates_and_until_when(tmp_path):
+    # By factors of 3 in the first 16 of 40 steps; windows are centered at 8.5, 16.5, 24.5 and 32.5.
+    smooth = 0.9 ** np.arange(40.0) * np.exp(0.1 * np.sin(np.arange(40) / 2))
+    alternating = smooth * np.where(np.arange(40) < 16, 3.0 ** (np.arange(40) % 2), 1.0)
+    losses = {0: alternating, 1: alternating, 2: smooth}
+    folder = write(tmp_path, losses, {0.1: constant(smooth)})
+    clr, sgd = judge(folder)["curves"].to_dict("records")
+    assert [clr[f"alternating{end}"] for end in ("", "_low", "_high")] == pytest.approx(
+        [1 / 3, 0, 0.5], rel=1e-5
+    )
+    assert [clr[f"alternates_until{end}"] for end in ("", "_low", "_high")] == [16.5] * 3
+    assert sgd["alternating"] == 0
+    assert math.isnan(sgd["alternates_until"])
+    assert math.isnan(clr["turn_alternating"])  # nothing was measured

@@ -7,7 +7,7 @@ import torch
 
 
 class KillsItsProcess(torch.optim.SGD):
-    """The process is killed in the first step of training, before it can report that the run advanced.
+    """The process is killed in the first step of training, before it reports that the run advanced.
 
     The trial step of a layer of two units does nothing.
     """

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from clr.analysis.alternation import WHITE_NOISE_BOUND, WINDOW, alternation
+from clr.analysis.alternation import WHITE_NOISE_BOUND, WINDOW, alternation, measured_turns
 from clr.analysis.figures import panels, single_steps, style
 from clr.analysis.figures.captions import describe
 from clr.analysis.figures.run_groups import RunGroup, group_runs, over_seeds
@@ -132,27 +131,20 @@ def _turns(tables: Tables, groups: list[RunGroup], windows: pd.DataFrame) -> lis
     texts = []
     for group in groups[::-1]:
         meter = group.rows(tables.corridor_meter)
-        meter = meter[np.isfinite(meter["turn"])] if "turn" in meter else meter
-        joined = pd.merge_asof(
-            meter.sort_values("step").astype({"step": float}),
-            group.rows(windows).dropna().sort_values("step"),
-            on="step",
-            by="run_id",
-            direction="nearest",
-            tolerance=WINDOW // 2,  # within the window
-        ).dropna(subset="autocorrelation")
-        if joined.empty:
+        if "turn" not in meter:  # no run was measured
             continue
-        alternates = joined["autocorrelation"] < WHITE_NOISE_BOUND
+        turns = measured_turns(meter, group.rows(windows))
+        alternates = turns["alternates"]
         parts = [
             f"{rows['turn'].median():.2g} at the {len(rows)} measured steps where the loss {verb}"
             for verb, rows in (
-                ("alternates", joined[alternates]),
-                ("does not alternate", joined[~alternates]),
+                ("alternates", turns[alternates]),
+                ("does not alternate", turns[~alternates]),
             )
             if len(rows)
         ]
-        texts.append(f"Median turn of {group.name}, all seeds: {', '.join(parts)}.")
+        if parts:
+            texts.append(f"Median turn of {group.name}, all seeds: {', '.join(parts)}.")
     return texts
 
 

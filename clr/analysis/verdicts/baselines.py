@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clr.analysis.alternation import WHITE_NOISE_BOUND, alternation, measured_turns
 from clr.analysis.baseline import best_fixed_rate
 from clr.analysis.names import display_name
 from clr.analysis.verdicts.evidence import Run, Scope
@@ -80,8 +81,12 @@ def baselines(scope: Scope, optimizer: str) -> dict[Pick, Baseline]:
     }
 
 
-def curve_table(scope: Scope) -> pd.DataFrame:
-    """Table `curves` of a scope: one row per optimizer and learning rate, over its seeds."""
+def curve_table(scope: Scope, meter: pd.DataFrame) -> pd.DataFrame:
+    """Table `curves` of a scope: one row per optimizer and learning rate, over its seeds.
+
+    Args:
+        meter: the table corridor_meter of all runs.
+    """
     rows: list[dict[str, Any]] = []
     for (optimizer, rate), runs in scope.curves().items():
         picked = baselines(scope, optimizer)
@@ -97,9 +102,32 @@ def curve_table(scope: Scope) -> pd.DataFrame:
                 "log_loss_area": float(np.mean([log_loss_area(run) for run in runs])),
                 "best_by_final_loss": bool(picked) and rate == picked[Pick.FINAL_LOSS].rate,
                 "best_by_area": bool(picked) and rate == picked[Pick.AREA].rate,
+                **_alternation_columns(runs, meter),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _alternation_columns(runs: list[Run], meter: pd.DataFrame) -> dict[str, float]:
+    """How much and how long the loss alternates, and the turn of the gradient meanwhile."""
+    windows = alternation(
+        pd.concat(
+            pd.DataFrame(
+                {"run_id": run.run_id, "step": np.arange(len(run.loss)) + 1, "loss": run.loss}
+            )
+            for run in runs
+        )
+    )
+    below = windows[windows["autocorrelation"] < WHITE_NOISE_BOUND]
+    counts = windows["run_id"].value_counts()
+    shares = (below["run_id"].value_counts().reindex(counts.index, fill_value=0) / counts).tolist()
+    turns = measured_turns(meter[meter["run_id"].isin([run.run_id for run in runs])], windows)
+    return {
+        **spread("alternating", shares),
+        **spread("alternates_until", below.groupby("run_id")["step"].max().tolist()),
+        "turn_alternating": float(turns.loc[turns["alternates"], "turn"].median()),
+        "turn_otherwise": float(turns.loc[~turns["alternates"], "turn"].median()),
+    }
 
 
 def scope_columns(scope: Scope) -> dict[str, Any]:

@@ -87,6 +87,7 @@ class Records:
     protocol: dict[str, Any]
     scopes: list[Scope]
     unplaced: dict[str, int]  # by figure: missing runs that belong to a scope without any run
+    corridor_meter: pd.DataFrame  # the table; without rows if no run was measured
 
 
 def read(folder: Path, window_epochs: float) -> Records:
@@ -112,7 +113,12 @@ def read(folder: Path, window_epochs: float) -> Records:
     scopes.sort(key=lambda own: (own.dataset, own.data, own.model, own.batch_size))
     absent = _absent(results)
     unplaced = absent[~absent["run_id"].isin(placed)].groupby("figure")["run_id"].nunique()
-    return Records(results.protocol, scopes, {str(name): int(n) for name, n in unplaced.items()})
+    return Records(
+        results.protocol,
+        scopes,
+        {str(name): int(n) for name, n in unplaced.items()},
+        results.corridor_meter,
+    )
 
 
 def _absent(results: Results) -> pd.DataFrame:

@@ -42,7 +42,9 @@ def judge(records: Records, rules: Rules) -> dict[str, pd.DataFrame]:
     tables = {
         "claims": pd.DataFrame(rows).astype({"batch_size": "Int64", "seeds": "Int64"}),
         "targets": pd.concat(targets, ignore_index=True),
-        "curves": pd.concat([curve_table(scope) for scope in scopes], ignore_index=True),
+        "curves": pd.concat(
+            [curve_table(scope, records.corridor_meter) for scope in scopes], ignore_index=True
+        ),
     }
     return {name: _rounded(table) for name, table in tables.items()}
 
