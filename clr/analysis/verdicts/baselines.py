@@ -109,7 +109,7 @@ def curve_table(scope: Scope, meter: pd.DataFrame) -> pd.DataFrame:
 
 
 def _alternation_columns(runs: list[Run], meter: pd.DataFrame) -> dict[str, float]:
-    """How much and how long the loss alternates, and the turn of the gradient meanwhile."""
+    """Columns about the alternation of the loss, and the turn of the gradient meanwhile."""
     windows = alternation(
         pd.concat(
             pd.DataFrame(
