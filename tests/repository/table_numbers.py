@@ -1,6 +1,6 @@
 """Numbers in Markdown pages that link to the table they come from.
 
-The title of such a link names the rows and the columns: `[0.26 (0.25–0.27)](../results/cpu/curves.csv
+The title of such a link names the rows and the columns: `[0.26 (0.25–0.27)](results/cpu/curves.csv
 "optimizer=clr; batch_size=1000: final_loss; final_loss_low; final_loss_high")`. A column without a
 function needs one row; `min(…)`, `max(…)`, `median(…)` and `count` take several.
 """
