@@ -13,14 +13,14 @@ from torch import Tensor
 
 from clr.errors import UserError
 from clr.files import write_parquet
-from clr.runs.columns import EPOCH_COLUMNS, METER_COLUMNS, STEP_COLUMNS, recorded_types
+from clr.runs.columns import EPOCH_COLUMNS, METER_COLUMNS, STEP_COLUMNS
 from clr.runs.status import is_divergent
 from clr.training.distributed import Ranks
 from clr.training.position import Position
+from clr.training.rows import Row, Rows
 
 _MEASURES = METER_COLUMNS[3:]
-
-Row = dict[str, Any]
+_NEW_COLUMNS = {"test_top5_accuracy"}  # the records of a run that was begun before may lack these
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class Recorder:
 
     def __init__(self, folder: Path, ranks: Ranks) -> None:
         self.folder = folder
-        self.steps: list[Row] = []
-        self.epochs: list[Row] = []
-        self.meter: list[Row] = []
+        self.steps = Rows(STEP_COLUMNS)
+        self.epochs = Rows(EPOCH_COLUMNS)
+        self.meter = Rows(METER_COLUMNS)
         self._ranks = ranks
         self._start = self._last_fetch = perf_counter()
         self._pending: list[_PendingStep] = []
@@ -129,11 +129,13 @@ class Recorder:
                 counts = (position.step, position.epoch, position.samples)
                 if step.measures is not None:
                     values = (*counts, *step.measures.tolist())
-                    self.meter.append(dict(zip(METER_COLUMNS, values, strict=True)))
-                    rows.append(("corridor_meter", self.meter[-1]))
+                    row = dict(zip(METER_COLUMNS, values, strict=True))
+                    self.meter.append(row)
+                    rows.append(("corridor_meter", row))
                 values = (*counts, loss, rate, norm_sq, step.seconds)
-                self.steps.append(dict(zip(STEP_COLUMNS, values, strict=True)))
-                rows.append(("train", self.steps[-1]))
+                row = dict(zip(STEP_COLUMNS, values, strict=True))
+                self.steps.append(row)
+                rows.append(("train", row))
                 if diverged := is_divergent(loss):
                     break
         self._pending, self._last_fetch = [], perf_counter()
@@ -161,10 +163,10 @@ class Recorder:
         """Write the records, on rank 0."""
         if not self._ranks.is_main:
             return
-        self._write(self.steps, STEP_COLUMNS, "steps")
-        self._write(self.epochs, EPOCH_COLUMNS, "epochs")
-        if self.meter:
-            self._write(self.meter, METER_COLUMNS, "corridor_meter")
+        self._write(self.steps, "steps")
+        self._write(self.epochs, "epochs")
+        if len(self.meter):
+            self._write(self.meter, "corridor_meter")
 
     def length(self) -> dict[str, int | float]:
         """Return what a checkpoint stores to resume these records."""
@@ -182,18 +184,17 @@ class Recorder:
             UserError: if a table is damaged or shorter than that.
         """
         if self._ranks.is_main:
-            self.steps = self._read("steps", int(length["steps"]))
-            self.epochs = self._read("epochs", int(length["epochs"]))
+            self._read(self.steps, "steps", int(length["steps"]))
+            self._read(self.epochs, "epochs", int(length["epochs"]))
             # Checkpoints that are older than the corridor meter lack its length.
-            measured = int(length.get("corridor_meter", 0))
-            self.meter = self._read("corridor_meter", measured) if measured else []
+            if measured := int(length.get("corridor_meter", 0)):
+                self._read(self.meter, "corridor_meter", measured)
         self._start = perf_counter() - length["seconds"]
 
-    def _write(self, rows: list[Row], columns: list[str], name: str) -> None:
-        table = pd.DataFrame(rows, columns=columns).astype(recorded_types(columns))
-        write_parquet(table, self.folder / f"{name}.parquet")
+    def _write(self, rows: Rows, name: str) -> None:
+        write_parquet(rows.table(), self.folder / f"{name}.parquet")
 
-    def _read(self, name: str, length: int) -> list[Row]:
+    def _read(self, rows: Rows, name: str, length: int) -> None:
         path = self.folder / f"{name}.parquet"
         fix = f"delete the folder {self.folder} to start the run from its first step"
         try:
@@ -202,5 +203,6 @@ class Recorder:
             raise UserError(f"{path} is damaged ({error}); {fix}") from None
         if len(table) < length:
             raise UserError(f"{path} has {len(table)} rows, its checkpoint {length}; {fix}")
-        rows: list[Row] = table.to_dict("records")  # type: ignore[assignment]
-        return rows
+        if missing := set(rows.columns) - set(table) - _NEW_COLUMNS:
+            raise UserError(f"{path} lacks the column {min(missing)}; {fix}")
+        rows.replace(table.reindex(columns=rows.columns))

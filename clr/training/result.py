@@ -6,8 +6,6 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-import pandas as pd
-
 from clr.config import TrainConfig
 from clr.data import DatasetInfo
 from clr.runs.provenance import provenance
@@ -52,8 +50,8 @@ def _summary(recorder: Recorder, status: RunStatus) -> dict[str, Any]:
 
     The final training loss is the mean over the steps of the last epoch.
     """
-    steps = pd.DataFrame(recorder.steps)
-    last_epoch = recorder.epochs[-1] if recorder.epochs else {}
+    steps, epochs = recorder.steps.table(), recorder.epochs.table()
+    last_epoch = epochs.iloc[-1].to_dict() if len(epochs) else {}
     final_train_loss = math.nan
     if status is RunStatus.FINISHED:
         in_last_epoch = steps["epoch"] == steps["epoch"].max()
