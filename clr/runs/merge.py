@@ -37,7 +37,7 @@ def merge(source: Store, target: Store) -> list[str]:
             f"{len(conflicts)} runs have other records in {source.root} than in {target.root}; "
             f"delete one of the two of each: {', '.join(conflicts)}"
         )
-    copied = [name for name in runs if name not in shared]
+    copied = [name for name in runs if name not in differences]
     for name in copied:
         with target.claim(name):
             _copy(source.folder(name), target.folder(name))

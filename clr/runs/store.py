@@ -61,6 +61,10 @@ class Store:
     def folder(self, name: str) -> Path:
         return self.root / name
 
+    def names(self) -> list[str]:
+        """The ids of all runs that were begun."""
+        return sorted(path.parent.name for path in self.root.glob("*/config.yaml"))
+
     def finished(self, name: str) -> dict[str, Any] | None:
         """The run.json of a completed run, or None.
 

@@ -21,13 +21,14 @@ class Estimate:
 
     def __init__(self, store: Store, planned: Mapping[str, PlannedRun]) -> None:
         self._planned = planned
-        self._seconds_per_image: defaultdict[_Shape, list[float]] = defaultdict(list)
+        seconds_per_image: defaultdict[_Shape, list[float]] = defaultdict(list)
         for result in store.all_finished():
             cfg, summary = result["config"], result["summary"]
             shape = (cfg["dataset"]["name"], cfg["model"]["name"], cfg["precision"])
             images = max(1, summary["steps"] * cfg["batch_size"])
             for key in ((*shape, cfg["batch_size"]), shape):
-                self._seconds_per_image[key].append(summary["seconds"] / images)
+                seconds_per_image[key].append(summary["seconds"] / images)
+        self._seconds_per_image = {key: fmean(values) for key, values in seconds_per_image.items()}
 
     def seconds(self, name: str) -> float | None:
         """Return the seconds of the whole run; None if no completed run is comparable."""
@@ -39,7 +40,7 @@ class Estimate:
         images = cfg.epochs * (run.info.num_train // cfg.batch_size) * cfg.batch_size
         for key in ((*shape, cfg.batch_size), shape):
             if key in self._seconds_per_image:
-                return images * fmean(self._seconds_per_image[key])
+                return images * self._seconds_per_image[key]
         return None
 
 

@@ -23,6 +23,7 @@ def plan_table(planned: Mapping[str, PlannedRun], store: Store) -> tuple[Table, 
     The time left assumes that runs are trained one after the other.
     """
     estimate = Estimate(store, planned)
+    begun = {_readable_id(name) for name in store.names()}
     table = Table("run", "figures", "status", "time")
     counts = Counter(done=0, interrupted=0, todo=0, unknown=0)
     estimates: list[float | None] = []  # of the runs that are not done
@@ -31,7 +32,7 @@ def plan_table(planned: Mapping[str, PlannedRun], store: Store) -> tuple[Table, 
         if result is not None:
             status, time = "done", duration(result["summary"]["seconds"])
         else:
-            status = _status(name, run, store)
+            status = _status(name, run, store, begun)
             seconds = estimate.seconds(name)
             estimates.append(seconds)
             time = "?" if seconds is None else f"≈ {duration(seconds)}"
@@ -40,14 +41,17 @@ def plan_table(planned: Mapping[str, PlannedRun], store: Store) -> tuple[Table, 
     return table, list(_plan_lines(planned, counts, estimates))
 
 
-def _status(name: str, run: PlannedRun, store: Store) -> str:
-    """The status of a run that is not known to be done."""
+def _status(name: str, run: PlannedRun, store: Store, begun: set[str]) -> str:
+    """The status of a run that is not known to be done.
+
+    `begun` has the readable part of the id of each run in the store.
+    """
     if run.info is not None:
         # A finished run may lack the measurements that the sweep asks for.
         is_interrupted = store.begun(name) and store.finished(name) is None
         return "interrupted" if is_interrupted else "todo"
     # The id is not known, but the store's folders begin with the readable part of it.
-    return "unknown" if any(store.root.glob(f"{_readable_id(name)}-*")) else "todo"
+    return "unknown" if _readable_id(name) in begun else "todo"
 
 
 def _plan_lines(

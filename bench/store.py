@@ -1,0 +1,89 @@
+"""Time of a store's commands with 10, 1,000 and 10,000 runs.
+
+    python bench/store.py
+
+The runs are those of the protocol `quick` with many seeds; their records are made up. For each
+number of runs it prints the seconds of processor time to plan the sweep, to find out that all runs
+are completed, to print the table of a dry run with its estimate of time, and to merge the store
+into an empty one. These times are per process, without the start of Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter, process_time
+
+from hydra import compose, initialize_config_dir
+
+from clr.config import CONFIGS
+from clr.data import DatasetInfo, find_prepared, prepare_once
+from clr.files import write_json
+from clr.runs.merge import merge
+from clr.runs.provenance import hardware
+from clr.runs.store import Store
+from clr.runs.tables import read_records
+from clr.sweeps.config import SweepConfig, checked_sweep
+from clr.sweeps.plan import plan_sweep
+from clr.sweeps.planned_run import PlannedRun
+from clr.sweeps.summary import plan_table
+
+SIZES = (10, 1000, 10_000)
+RUNS_PER_SEED = 10  # of the protocol quick
+RESULTS = Path(__file__).parents[1] / "results" / "quick"
+
+
+def compose_sweep(seeds: int, folder: Path) -> SweepConfig:
+    """The config of a sweep with `seeds` seeds, with its data and store in `folder`."""
+    numbers = ",".join(map(str, range(seeds)))
+    composed = compose("sweep", overrides=[f"protocol.seeds=[{numbers}]"])
+    composed.train, composed.store = [f"data_dir={folder}/data"], f"{folder}/runs"
+    return checked_sweep(composed)
+
+
+def write_records(planned: Mapping[str, PlannedRun], store: Store) -> None:
+    """Write a made-up result of each planned run: a committed one with another id and config."""
+    example = read_records(RESULTS)[0]
+    for name, run in planned.items():
+        assert isinstance(run.info, DatasetInfo)
+        folder = store.begin(name, run.cfg, run.info.fingerprint)
+        write_json(example | {"run_id": name, "config": asdict(run.cfg)}, folder / "run.json")
+
+
+def timed(what: str, function: Callable[[], object]) -> None:
+    """Call `function` and print its processor time and its duration."""
+    start, start_cpu = perf_counter(), process_time()
+    function()
+    print(f"  {what}: {process_time() - start_cpu:.2f} s ({perf_counter() - start:.2f} s)")
+
+
+def measure(runs: int, folder: Path) -> None:
+    """Time the commands with a store of `runs` runs in an empty folder."""
+    sweep = compose_sweep(runs // RUNS_PER_SEED, folder)
+    planned = plan_sweep(sweep, prepare_once)
+    store, empty = Store(sweep.store), Store(str(folder / "merged"))
+    write_records(planned, store)
+    print(f"{len(planned)} runs", flush=True)
+    timed("plan", lambda: plan_sweep(sweep, find_prepared))
+    timed("skip", lambda: [store.completed(name, run.cfg) for name, run in planned.items()])
+    timed("table of the dry run, with estimate", lambda: plan_table(planned, store))
+    timed("merge", lambda: merge(store, empty))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
+    print(hardware())
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        for runs in SIZES:
+            with tempfile.TemporaryDirectory() as folder:
+                measure(runs, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
