@@ -21,6 +21,7 @@ from clr.training.position import Position
 _MEASURES = METER_COLUMNS[3:]
 
 Row = dict[str, Any]
+RowKind = Literal["train", "corridor_meter", "test"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class EvalMetrics:
 class Block:
     """Rows of consecutive steps, in their order; a measured step has two."""
 
-    rows: list[tuple[Literal["train", "corridor_meter"], Row]]
+    rows: list[tuple[RowKind, Row]]
     diverged: bool  # the last row is that of a divergent step
 
 
@@ -116,7 +117,7 @@ class Recorder:
         All ranks call this after the same step. If a step diverged, it is the last one recorded:
         later steps of the block are dropped.
         """
-        rows: list[tuple[Literal["train", "corridor_meter"], Row]] = []
+        rows: list[tuple[RowKind, Row]] = []
         diverged = False
         if self._pending:
             numbers = torch.stack([step.numbers for step in self._pending])
@@ -156,6 +157,16 @@ class Recorder:
         }
         self.epochs.append(row)
         return row
+
+    def rows(self) -> list[tuple[RowKind, Row]]:
+        """Return all rows in the order in which they were recorded, with their kinds."""
+        kinds: list[tuple[RowKind, list[Row]]] = [
+            ("corridor_meter", self.meter),
+            ("train", self.steps),
+            ("test", self.epochs),
+        ]
+        rows = [(kind, row) for kind, table in kinds for row in table]
+        return sorted(rows, key=lambda kind_and_row: kind_and_row[1]["step"])
 
     def save(self) -> None:
         """Write the records, on rank 0."""

@@ -18,7 +18,7 @@ from sweep import arguments
 COMMANDS = sorted({command for page in PAGES for command in commands(page)})
 MAKEFILE = (ROOT / "Makefile").read_text()
 # Commands of other programs, which only have to be well-formed.
-FOREIGN = {"git", "cd", "pre-commit", "exit", "[", "conda", "export"}
+FOREIGN = {"git", "cd", "pre-commit", "exit", "[", "conda", "export", ".venv/bin/tensorboard"}
 HYDRA_FLAGS = {"-m", "--multirun", "--dry-run"}
 
 
@@ -92,6 +92,9 @@ def check_pip(given):
         for extra in name.split(","):
             assert extra in extras["optional-dependencies"], f"there is no extra {extra}"
 
+    for name in (word for word in given if word.startswith("requirements")):
+        assert (ROOT / name).is_file(), f"{name} does not exist"
+
 
 def check_pytest(given):
     """Each test file exists and has a test with the word after `-k` in its name."""
@@ -133,7 +136,7 @@ def test_a_documented_command_is_accepted(command):
         check_pytest(given)
     elif given[0] == "make":
         check_make(given)
-    elif given[0] == "pip":
+    elif given[0] in ("pip", ".venv/bin/pip"):
         check_pip(given)
     elif any(word.startswith("bench/") for word in given):
         assert not [word for word in given if word.startswith("--")]

@@ -1,0 +1,131 @@
+"""W&B as its users see it: what its files and its server get, and what happens without a server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from entry_points import ROOT, ranks
+from mirrored_runs import (
+    INTERRUPTIONS,
+    MIRRORED,
+    assert_mirrored,
+    interrupt,
+    places,
+    resume,
+    run_folder,
+)
+from wandb_files import exit_code, history, offline_files
+from wandb_server import Server
+
+from clr.errors import CONTINUE
+
+pytestmark = pytest.mark.slow
+
+# W&B's hook at the end of a process does not run in those of multiprocessing, as `Train` is.
+TRAIN = """
+import train
+from clr.cli import run_main
+from clr.training import wandb_mirror
+
+wandb_mirror.FINISH_SECONDS = 2
+run_main(train.main)
+"""
+
+
+def train_online(tmp, **environment):
+    """Train with `wandb.mode=online` in a process of its own."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return subprocess.run(
+        [sys.executable, "-c", TRAIN, *MIRRORED, *places(tmp), "wandb.mode=online"],
+        cwd=ROOT,
+        env=known | {"HOME": str(tmp), "OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+@pytest.fixture
+def server(free_port, request):
+    started = Server(free_port, request.param)
+    yield started
+    started.stop()
+
+
+def test_the_offline_file_of_two_ranks_has_every_recorded_step(tmp_path, free_port):
+    pair = ranks(2, free_port, [*MIRRORED, *places(tmp_path)], tmp_path / "log")
+    assert [rank.wait() for rank in pair] == [0, 0], [rank.output() for rank in pair]
+    (path,) = offline_files(run_folder(tmp_path))
+    assert_mirrored(history(path), run_folder(tmp_path))
+    assert exit_code(path) == 0
+
+
+@pytest.mark.parametrize("number", INTERRUPTIONS, ids=lambda number: number.name)
+def test_the_offline_file_of_a_resumed_run_has_every_recorded_step(tmp_path, number):
+    left = interrupt(tmp_path, MIRRORED, number)
+    if number == signal.SIGTERM:
+        assert left == CONTINUE
+        (path,) = offline_files(run_folder(tmp_path))
+        assert exit_code(path) == 1, "W&B would show an interrupted run as finished"
+    resume(tmp_path, MIRRORED)
+    newest = offline_files(run_folder(tmp_path))[-1]
+    assert_mirrored(history(newest), run_folder(tmp_path))
+    assert exit_code(newest) == 0
+
+
+@pytest.mark.parametrize("server", ["healthy"], indirect=True)
+def test_the_server_gets_every_recorded_step(tmp_path, server):
+    done = train_online(tmp_path, **server.environment())
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert_mirrored({row["_step"]: row for row in server.history}, run_folder(tmp_path))
+    assert server.exit_code == 0
+
+
+def check_complete(tmp, done):
+    """The records are complete and the exit code is that of a finished run."""
+    assert done.returncode == 0, done.stderr
+    assert "finished: 4 steps" in done.stdout
+    assert "Traceback" not in done.stderr
+    run = json.loads((run_folder(tmp) / "run.json").read_text())
+    assert run["summary"]["steps"] == 4
+
+
+@pytest.mark.parametrize("server", ["errors", "silent"], indirect=True)
+def test_a_server_out_of_order_leaves_the_run_offline(tmp_path, server):
+    done = train_online(tmp_path, **server.environment())
+    check_complete(tmp_path, done)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("W&B cannot be reached")
+    (path,) = offline_files(run_folder(tmp_path))
+    assert_mirrored(history(path), run_folder(tmp_path))
+
+
+def test_without_a_key_the_run_is_kept_offline(tmp_path):
+    done = train_online(tmp_path)
+    check_complete(tmp_path, done)
+    (line,) = done.stderr.splitlines()
+    assert "there is no API key; set WANDB_API_KEY or call wandb login" in line
+    (path,) = offline_files(run_folder(tmp_path))
+    assert_mirrored(history(path), run_folder(tmp_path))
+
+
+@pytest.mark.parametrize("server", ["dies"], indirect=True)
+def test_a_server_that_dies_during_the_run_costs_no_record(tmp_path, server):
+    done = train_online(tmp_path, **server.environment())
+    check_complete(tmp_path, done)
+    (path,) = run_folder(tmp_path).glob("wandb/run-*/*.wandb")
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(f"upload the rest with: wandb sync {path.parent}")
+    assert_mirrored(history(path), run_folder(tmp_path))
+
+
+@pytest.mark.parametrize("server", ["nonsense"], indirect=True)
+def test_a_server_that_crashes_wandbs_own_process_costs_no_record(tmp_path, server):
+    done = train_online(tmp_path, **server.environment())
+    check_complete(tmp_path, done)
+    # The lines before it are those of wandb's process.
+    assert done.stderr.splitlines()[-1].startswith("W&B is off for this run")
