@@ -138,8 +138,8 @@ class TrainConfig:
     `diagnostics`, `progress`, `mirror` and `wandb` leave every recorded number as it is, except
     times. `device`, `device_batch_size`, `compile`, `threads` and `small_maps`, like the number of
     ranks, the hardware and the versions of the libraries, choose the order of floating-point sums:
-    results are equal to the bit only if all of these are equal, and differ otherwise, after many
-    steps as with another seed.
+    results are equal to the bit only if all of these are; else they differ, in the end as with
+    another seed.
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
