@@ -3,7 +3,7 @@
 # make figures                 redraw the figures from the tables in results/PROTOCOL
 # make claims                  judge the claims again, and compare the results with the committed ones
 # make report                  write results/PROTOCOL/report.html again
-# make test                    all tests except make slurm-test and make browser-test; installs the frameworks of examples/ and TensorBoard
+# make test                    all tests except make slurm-test and make browser-test; also installs what examples/ need, and TensorBoard
 # make test-fast               the same without the slow tests
 # make slurm-test              tests on a SLURM of two nodes on this host, which it installs (Debian, as root)
 # make wandb-sync              upload offline runs to W&B, from a host with internet access
@@ -74,7 +74,7 @@ clean:
 .venv/ready: requirements.txt requirements-ffcv.txt scripts/setup.sh
 	PYTHON=$(PYTHON) bash scripts/setup.sh
 
-# The frameworks of examples/ and TensorBoard: about 200 MB, in less than a minute.
+# The frameworks of examples/, Jupyter and TensorBoard: about 250 MB, in a minute.
 .venv/examples: .venv/ready requirements-examples.txt requirements-tensorboard.txt
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt \
 		-r requirements-examples.txt -r requirements-tensorboard.txt

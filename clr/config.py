@@ -133,13 +133,12 @@ class WandbConfig:
 class TrainConfig:
     """One run.
 
-    The keys down to `precision` determine the results and the run id. The keys below it do not
-    enter the run id. Of these, `loader`, `workers`, `data_dir`, `store`, `checkpoint`,
-    `diagnostics`, `progress`, `mirror` and `wandb` leave every recorded number as it is, except
-    times. `device`, `device_batch_size`, `compile`, `threads` and `small_maps`, like the number of
-    ranks, the hardware and the versions of the libraries, choose the order of floating-point sums:
-    results are equal to the bit only if all of these are; else they differ, in the end as with
-    another seed.
+    The keys down to `precision` determine the results and the run id. The keys below do not. Of
+    these, `loader`, `workers`, `data_dir`, `store`, `checkpoint`, `diagnostics`, `progress`,
+    `mirror` and `wandb` leave every recorded number as it is, except times. `device`,
+    `device_batch_size`, `compile`, `threads` and `small_maps`, like the number of ranks, the
+    hardware and the versions of the libraries, choose the order of floating-point sums: results are
+    equal to the bit only if all of these are; otherwise they differ as with another seed.
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)

@@ -1,6 +1,7 @@
 """The wheel and the source distribution: contents, size, installation in a clean environment."""
 
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
@@ -163,3 +164,14 @@ def test_the_extra_train_gives_the_harness(wheel, tmp_path):
     install(python, f"{wheel}[train]")
     imported = run(python, "-I", "-c", ALL_MODULES, cwd=tmp_path).split()
     assert {"clr.training.trainer", "clr.data", "clr.runs.store"} <= set(imported)
+
+
+def test_the_notebook_installs_the_wheel_next_to_it(wheel, tmp_path):
+    notebook = json.loads((ROOT / "examples/corridors.ipynb").read_text())
+    first = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    needed = ["torch", "numpy", "scipy", "matplotlib", "scikit-learn", "pip"]
+    python = clean_environment(tmp_path / "venv", needed)
+    (tmp_path / wheel.name).write_bytes(wheel.read_bytes())
+    check = "".join(first["source"]) + "\nimport clr.geometry\nprint(clr.__file__)"
+    location = run(python, "-I", "-c", check, cwd=tmp_path)
+    assert Path(location.strip()).is_relative_to(tmp_path / "venv")
