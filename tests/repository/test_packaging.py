@@ -14,7 +14,7 @@ import clr
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-OPTIONAL = ("ffcv", "examples", "tensorboard")  # extras with a file of pins of their own
+OPTIONAL = ("ffcv", "examples", "tensorboard", "docs")  # extras with a file of pins of their own
 
 
 def pins(name):
@@ -78,7 +78,7 @@ def test_every_imported_package_is_a_dependency():
         "mpl_toolkits": "matplotlib",
     }
     known = set(required(*EXTRAS)) | {"clr", "hydra-plugins", "train", "sweep", "digits"}
-    folders = ("clr", "scripts", "bench", "hydra_plugins", "examples")
+    folders = ("clr", "scripts", "bench", "hydra_plugins", "examples", "website")
     for path in tracked(*(f"{folder}/*.py" for folder in folders)):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
