@@ -81,6 +81,13 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert "clr/py.typed" in library
 
 
+def test_the_wheel_has_the_license_and_names_it(wheel):
+    info = zipfile.Path(wheel) / f"clr-{clr.__version__}.dist-info"
+    assert (info / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    metadata = importlib.metadata.PathDistribution(info).metadata
+    assert metadata["License-Expression"] == "MIT"
+
+
 def test_the_source_distribution_gives_the_same_wheel(wheel, wheel_of_sdist):
     first, second = (zipfile.ZipFile(path) for path in (wheel, wheel_of_sdist))
     assert sorted(first.namelist()) == sorted(second.namelist())
