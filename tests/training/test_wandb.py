@@ -34,18 +34,46 @@ wandb_mirror.FINISH_SECONDS = 2
 run_main(train.main)
 """
 
+# A session that fails after two steps, and one that resumes: each mirrors the run from its start.
+TWO_SESSIONS = """
+import sys, time
+from pathlib import Path
+from clr.config import WandbConfig
+from clr.training.wandb_mirror import WandbMirror
 
-def train_online(tmp, **environment):
-    """Train with `wandb.mode=online` in a process of its own."""
+def mirror(last_step):
+    folder = Path(sys.argv[2])
+    with WandbMirror(WandbConfig(mode=sys.argv[1]), "run-of-two", {}, folder) as opened:
+        for step in range(1, last_step + 1):
+            opened.log({"step": step, "loss": 1 / step}, "train")
+        if last_step < 4:
+            raise KeyboardInterrupt
+
+try:
+    mirror(2)
+except KeyboardInterrupt:
+    time.sleep(1)  # W&B names folders by the second
+mirror(4)
+"""
+
+
+def call(tmp, *command, **environment):
+    """Run a command without the user's settings of W&B."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     return subprocess.run(
-        [sys.executable, "-c", TRAIN, *MIRRORED, *places(tmp), "wandb.mode=online"],
+        [sys.executable, *map(str, command)],
         cwd=ROOT,
         env=known | {"HOME": str(tmp), "OMP_NUM_THREADS": "1"} | environment,
         capture_output=True,
         text=True,
         timeout=200,
     )
+
+
+def train_online(tmp, **environment):
+    """Train with `wandb.mode=online` in a process of its own."""
+    overrides = [*MIRRORED, *places(tmp), "wandb.mode=online"]
+    return call(tmp, "-c", TRAIN, *overrides, **environment)
 
 
 @pytest.fixture
@@ -83,6 +111,23 @@ def test_the_server_gets_every_recorded_step(tmp_path, server):
     assert done.stderr == ""
     assert_mirrored({row["_step"]: row for row in server.history}, run_folder(tmp_path))
     assert server.exit_code == 0
+
+
+@pytest.mark.parametrize("server", ["healthy"], indirect=True)
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_the_server_has_each_step_of_two_sessions_once(tmp_path, server, mode):
+    reach = server.environment()
+    done = call(tmp_path, "-c", TWO_SESSIONS, mode, tmp_path, **reach)
+    assert done.stderr == ""
+    if mode == "offline":
+        assert not server.history
+        folders = sorted(tmp_path.glob("wandb/offline-run-*"))
+        assert len(folders) == 2
+        synced = call(tmp_path, "-m", "wandb", "sync", "--yes", *folders, **reach)
+        assert synced.returncode == 0, synced.stderr
+    assert [row["_step"] for row in server.history] == [1, 2, 3, 4]
+    assert [row["train/loss"] for row in server.history] == [1 / step for step in range(1, 5)]
+    assert server.exit_code == 0, "the last session finished"
 
 
 def check_complete(tmp, done):

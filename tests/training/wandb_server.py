@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer({"error": "out of order"}, 500)
         elif self.path == "/graphql":
             request = json.loads(body)
-            data = _data(request["query"], request.get("variables") or {})
+            data = _data(request["query"], request.get("variables") or {}, server.history)
             if server.mode == "nonsense" and "createRunFiles" in data:
                 data = {"createRunFiles": None}
             self.answer({"data": data})
@@ -72,8 +72,9 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST
 
     def receive_rows(self, content: dict) -> None:
-        lines = content.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
-        self.server.history += [json.loads(line) for line in lines]
+        uploaded = content.get("files", {}).get("wandb-history.jsonl", {"content": []})
+        for number, line in enumerate(uploaded["content"], uploaded.get("offset", 0)):
+            self.server.history[number : number + 1] = [json.loads(line)]
         if content.get("complete"):
             self.server.exit_code = content["exitcode"]
 
@@ -89,8 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _data(query: str, variables: dict) -> dict:
+def _data(query: str, variables: dict, history: list[dict]) -> dict:
     """The answer to a GraphQL query; null for what a run does not need."""
+    if "RunResumeStatus" in query and history:
+        return {
+            "model": {"id": "UDox", "name": "project", "bucket": _resumable(variables, history)}
+        }
     if "upsertBucket" in query:
         bucket = BUCKET | {"name": variables["name"]}
         return {"upsertBucket": {"bucket": bucket, "inserted": True}}
@@ -101,3 +106,20 @@ def _data(query: str, variables: dict) -> dict:
     if "viewer" in query:
         return {"viewer": USER, "serverInfo": None}
     return {"model": None, "serverInfo": None}
+
+
+def _resumable(variables: dict, history: list[dict]) -> dict:
+    """The state of a run that has `history`, for its next session."""
+    return BUCKET | {
+        "name": variables["name"],
+        "summaryMetrics": json.dumps(history[-1]),
+        "logLineCount": 0,
+        "historyLineCount": len(history),
+        "eventsLineCount": 0,
+        "historyTail": json.dumps([json.dumps(history[-1])]),
+        "eventsTail": "[]",
+        "config": "{}",
+        "tags": [],
+        "notes": None,
+        "wandbConfig": "{}",
+    }
