@@ -130,7 +130,7 @@ def publish(
         folder: keeps W&B's files until they are uploaded.
 
     Raises:
-        UserError: if the server does not take everything in time.
+        UserError: if the server fails, or does not take everything in time.
     """
     if wandb.mode == "disabled":
         return
@@ -138,8 +138,12 @@ def publish(
     import wandb as library
 
     images = {f"figures/{figure}": library.Image(str(path)) for figure, path in pictures.items()}
-    run.log({**images, "verdicts": library.Table(dataframe=verdicts)})
-    if (problem := _finish(run, exit_code=0)) is not None:
+    try:
+        run.log({**images, "verdicts": library.Table(dataframe=verdicts)})
+        problem = _finish(run, exit_code=0)
+    except library.Error as error:
+        problem = f"W&B failed ({first_line(error)}); run the command again when it can be reached"
+    if problem is not None:
         raise UserError(problem)
 
 

@@ -56,6 +56,20 @@ except KeyboardInterrupt:
 mirror(4)
 """
 
+PUBLISH = """
+import sys
+from pathlib import Path
+import pandas as pd
+from clr.cli import run_main
+from clr.config import WandbConfig
+from clr.training import wandb_mirror
+
+wandb_mirror.FINISH_SECONDS = 2
+verdicts = pd.DataFrame({"claim": ["converges"]})
+folder = Path(sys.argv[1])
+run_main(lambda: wandb_mirror.publish(WandbConfig(mode="online"), "report", {}, verdicts, folder))
+"""
+
 
 def call(tmp, *command, **environment):
     """Run a command without the user's settings of W&B."""
@@ -174,3 +188,11 @@ def test_a_server_that_crashes_wandbs_own_process_costs_no_record(tmp_path, serv
     check_complete(tmp_path, done)
     # The lines before it are those of wandb's process.
     assert done.stderr.splitlines()[-1].startswith("W&B is off for this run")
+
+
+@pytest.mark.parametrize("server", ["dies"], indirect=True)
+def test_figures_that_a_server_did_not_take_are_a_line_and_exit_code_2(tmp_path, server):
+    done = call(tmp_path, "-c", PUBLISH, tmp_path, **server.environment())
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "run the command again when it can be reached" in done.stderr
