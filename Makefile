@@ -3,12 +3,13 @@
 # make figures                 redraw the figures from the tables in results/PROTOCOL
 # make claims                  judge the claims again, and compare the results with the committed ones
 # make report                  write results/PROTOCOL/report.html again
-# make test                    all tests except make slurm-test and make browser-test; installs the frameworks of examples/
+# make test                    all tests except make slurm-test and make browser-test; installs what examples/ and make docs need, and TensorBoard
 # make test-fast               the same without the slow tests
 # make slurm-test              tests on a SLURM of two nodes on this host, which it installs (Debian, as root)
 # make wandb-sync              upload offline runs to W&B, from a host with internet access
 # make browser-test            tests of the report in a headless Chromium, which it installs (Debian, as root)
 # make check                   ruff and mypy
+# make docs                    the documentation as a site in the folder site, with API pages and search
 # make bench                   benchmarks
 PROTOCOL ?= quick
 PYTHON ?= python3
@@ -18,7 +19,7 @@ PY := .venv/bin/python
 # One pytest worker for each core, at most eight; idle workers take tests from the others.
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: reproduce figures claims report test test-fast slurm-test browser-test check bench wandb-sync clean
+.PHONY: reproduce figures claims report test test-fast slurm-test browser-test check docs bench wandb-sync clean
 reproduce: .venv/ready
 	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
 		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)') $(ARGS)
@@ -38,7 +39,7 @@ claims: .venv/ready
 report: .venv/ready
 	$(PY) scripts/report.py results/$(PROTOCOL)
 
-test: .venv/examples
+test: .venv/examples .venv/docs
 	$(PY) -m pytest $(PARALLEL)
 
 test-fast: .venv/ready
@@ -57,6 +58,9 @@ check: .venv/ready
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --config-file website/mkdocs.yml
+
 bench: .venv/ready
 	$(PY) bench/step.py
 	$(PY) bench/trainer.py
@@ -69,12 +73,18 @@ wandb-sync: .venv/ready
 	find $(STORE) -type d -name 'offline-run-*' | xargs -r .venv/bin/wandb sync --yes $(ARGS)
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs site
 
 .venv/ready: requirements.txt requirements-ffcv.txt scripts/setup.sh
 	PYTHON=$(PYTHON) bash scripts/setup.sh
 
-# The frameworks of examples/: about 190 MB, in less than a minute.
-.venv/examples: .venv/ready requirements-examples.txt
-	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-examples.txt
+# The frameworks of examples/, Jupyter and TensorBoard: about 250 MB, in a minute.
+.venv/examples: .venv/ready requirements-examples.txt requirements-tensorboard.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt \
+		-r requirements-examples.txt -r requirements-tensorboard.txt
 	touch .venv/examples
+
+# mkdocs and the checks of the release's metadata: about 40 MB.
+.venv/docs: .venv/ready requirements-docs.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-docs.txt
+	touch .venv/docs

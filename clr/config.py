@@ -133,13 +133,12 @@ class WandbConfig:
 class TrainConfig:
     """One run.
 
-    The keys down to `precision` determine the results and the run id. `wandb` and the execution
-    settings below do not enter the run id. Of these, `loader`, `workers`, `data_dir`, `store`,
-    `checkpoint`, `diagnostics`, `progress` and `wandb` leave every recorded number as it is,
-    except times. `device`, `device_batch_size`, `compile`, `threads` and `small_maps`, like
-    the number of ranks, the hardware and the versions of the libraries, choose the order of
-    floating-point sums: results are equal to the bit only when all of these are equal, and differ
-    otherwise, first in the last digits and later visibly, as with another seed.
+    The keys down to `precision` determine the results and the run id. The keys below do not. Of
+    these, `loader`, `workers`, `data_dir`, `store`, `checkpoint`, `diagnostics`, `progress`,
+    `mirror` and `wandb` leave every recorded number as it is, except times. `device`,
+    `device_batch_size`, `compile`, `threads` and `small_maps`, like the number of ranks, the
+    hardware and the versions of the libraries, choose the order of floating-point sums: results are
+    equal to the bit only if all of these are; otherwise they differ as with another seed.
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -152,6 +151,7 @@ class TrainConfig:
     seed: int = _key(0, minimum=0, maximum=2**53)  # the integers that every float format keeps
     # bf16: autocast, parameters stay in float32; tf32: on GPUs; fp64: for checks.
     precision: str = _key("fp32", choices=("fp32", "bf16", "tf32", "fp64"))
+    mirror: str = _key("wandb", choices=("wandb", "tensorboard"))  # shows the records
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     # Execution settings, not part of the run id.

@@ -32,21 +32,22 @@ class CLR(torch.optim.Optimizer):
     In a corridor, a region where H g = 0, the loss falls linearly along −g and the step reaches f*.
     `clr.reference` is the same step in 25 lines.
 
-    >>> import torch
-    >>> from clr import CLR
-    >>> x, y = torch.eye(3), torch.tensor([1.0, 2.0, 2.0])
-    >>> model = torch.nn.Linear(3, 1, bias=False)
-    >>> _ = torch.nn.init.zeros_(model.weight)
-    >>> optimizer = CLR(model.parameters())
-    >>> for step in range(3):
-    ...     optimizer.zero_grad()
-    ...     loss = (model(x)[:, 0] - y).square().sum()
-    ...     loss.backward()
-    ...     _ = optimizer.step(loss=loss)
-    ...     print(f"loss {loss.item():.4f}, rate {optimizer.param_groups[0]['lr'].item():.2f}")
-    loss 9.0000, rate 0.25
-    loss 2.2500, rate 0.25
-    loss 0.5625, rate 0.25
+    Examples:
+        >>> import torch
+        >>> from clr import CLR
+        >>> x, y = torch.eye(3), torch.tensor([1.0, 2.0, 2.0])
+        >>> model = torch.nn.Linear(3, 1, bias=False)
+        >>> _ = torch.nn.init.zeros_(model.weight)
+        >>> optimizer = CLR(model.parameters())
+        >>> for step in range(3):
+        ...     optimizer.zero_grad()
+        ...     loss = (model(x)[:, 0] - y).square().sum()
+        ...     loss.backward()
+        ...     _ = optimizer.step(loss=loss)
+        ...     print(f"loss {loss.item():.4f}, rate {optimizer.param_groups[0]['lr'].item():.2f}")
+        loss 9.0000, rate 0.25
+        loss 2.2500, rate 0.25
+        loss 0.5625, rate 0.25
 
     Args:
         params: parameters or parameter groups. One norm ‖g‖, and so one h, is computed over all.

@@ -24,20 +24,21 @@ class CLRWarmup(CLR):
     A network that starts with zeros in its last layer has a small gradient, and the first steps of
     CLR are long there. After the warm-up the rate is that of `CLR` with the cap `max_lr`.
 
-    >>> import torch
-    >>> from clr.warmup import CLRWarmup
-    >>> p = torch.nn.Parameter(torch.ones(1))
-    >>> optimizer = CLRWarmup([p], max_lr=0.3, warmup_steps=3)
-    >>> for step in range(4):
-    ...     optimizer.zero_grad()
-    ...     loss = p.square().sum()
-    ...     loss.backward()
-    ...     _ = optimizer.step(loss=loss)
-    ...     print(f"rate {optimizer.param_groups[0]['lr'].item():.2f}")
-    rate 0.10
-    rate 0.20
-    rate 0.25
-    rate 0.25
+    Examples:
+        >>> import torch
+        >>> from clr.warmup import CLRWarmup
+        >>> p = torch.nn.Parameter(torch.ones(1))
+        >>> optimizer = CLRWarmup([p], max_lr=0.3, warmup_steps=3)
+        >>> for step in range(4):
+        ...     optimizer.zero_grad()
+        ...     loss = p.square().sum()
+        ...     loss.backward()
+        ...     _ = optimizer.step(loss=loss)
+        ...     print(f"rate {optimizer.param_groups[0]['lr'].item():.2f}")
+        rate 0.10
+        rate 0.20
+        rate 0.25
+        rate 0.25
 
     Args:
         params, f_star, process_group: as for `CLR`.

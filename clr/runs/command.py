@@ -14,6 +14,7 @@ from clr.overrides import format_value
 
 # Settings of the machine, which the command leaves to the reader.
 LOCAL_KEYS = (
+    "mirror",
     "wandb",
     "device",
     "device_batch_size",

@@ -22,6 +22,8 @@ from clr.training.rows import Row, Rows
 _MEASURES = METER_COLUMNS[3:]
 _NEW_COLUMNS = {"test_top5_accuracy"}  # the records of a run that was begun before may lack these
 
+RowKind = Literal["train", "corridor_meter", "test"]
+
 
 @dataclass(frozen=True)
 class StepNumbers:
@@ -46,7 +48,7 @@ class EvalMetrics:
 class Block:
     """Rows of consecutive steps, in their order; a measured step has two."""
 
-    rows: list[tuple[Literal["train", "corridor_meter"], Row]]
+    rows: list[tuple[RowKind, Row]]
     diverged: bool  # the last row is that of a divergent step
 
 
@@ -116,7 +118,7 @@ class Recorder:
         All ranks call this after the same step. If a step diverged, it is the last one recorded:
         later steps of the block are dropped.
         """
-        rows: list[tuple[Literal["train", "corridor_meter"], Row]] = []
+        rows: list[tuple[RowKind, Row]] = []
         diverged = False
         if self._pending:
             numbers = torch.stack([step.numbers for step in self._pending])
@@ -158,6 +160,16 @@ class Recorder:
         }
         self.epochs.append(row)
         return row
+
+    def rows(self) -> list[tuple[RowKind, Row]]:
+        """Return all rows in the order in which they were recorded, with their kinds."""
+        kinds: list[tuple[RowKind, Rows]] = [
+            ("corridor_meter", self.meter),
+            ("train", self.steps),
+            ("test", self.epochs),
+        ]
+        rows = [(kind, row) for kind, own in kinds for row in own.rows()]
+        return sorted(rows, key=lambda kind_and_row: kind_and_row[1]["step"])
 
     def save(self) -> None:
         """Write the records, on rank 0."""

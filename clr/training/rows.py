@@ -42,6 +42,13 @@ class Rows:
             }
         )
 
+    def rows(self) -> list[Row]:
+        """The rows as they were appended."""
+        return [
+            dict(zip(self._columns, values, strict=True))
+            for values in zip(*self._columns.values(), strict=True)
+        ]
+
     def replace(self, table: pd.DataFrame) -> None:
         """Take the rows of a table with these columns instead."""
         for name, kind in self._types.items():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import SoftFileLease
@@ -16,13 +16,13 @@ from clr.runs.store import Store
 from clr.training.checkpoint import Checkpoints
 from clr.training.corridor_meter import CorridorMeter
 from clr.training.distributed import Ranks
+from clr.training.mirror import Mirror, open_mirror
 from clr.training.position import Position
 from clr.training.progress import Progress
 from clr.training.recorder import Recorder
 from clr.training.run_state import RunState
 from clr.training.setup import Setup
 from clr.training.signals import StopSignal
-from clr.training.wandb_mirror import Tracker
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Session:
     state: RunState
     recorder: Recorder
     meter: CorridorMeter
-    tracker: Tracker
+    mirror: Mirror
     progress: Progress
 
     def flush_records(self) -> bool:
@@ -62,7 +62,7 @@ class Session:
         """
         block = self.recorder.fetch()
         for kind, row in block.rows:
-            self.tracker.log(row, kind)
+            self.mirror.log(row, kind)
         if block.rows:
             self.progress.update(block.rows[-1][1])
         return block.diverged
@@ -88,7 +88,10 @@ def open_session(
     steps = cfg.epochs * setup.train_data.steps_per_epoch
     main_folder = claim.folder if ranks.is_main else None
     with ExitStack() as stack:
-        tracker = Tracker(cfg.wandb, claim.name, asdict(cfg), claim.folder, ranks.is_main)
-        stack.enter_context(closing(tracker))
+        mirror = stack.enter_context(open_mirror(cfg, claim.name, claim.folder, ranks.is_main))
+        # A session that was killed may not have shown all its steps, and W&B drops those that it
+        # has: each session shows the run from its first step.
+        for kind, row in recorder.rows():
+            mirror.log(row, kind)
         progress = stack.enter_context(Progress(claim.name, steps, main_folder, cfg.progress))
-        yield Session(claim, start, network, state, recorder, meter, tracker, progress)
+        yield Session(claim, start, network, state, recorder, meter, mirror, progress)

@@ -211,7 +211,7 @@ class Trainer:
         metrics = evaluate(self.setup, self.ranks)  # the host waits for the device
         self.position = self.position.next_epoch()
         row = self.session.recorder.record_epoch(self.position, metrics)
-        self.session.tracker.log(row, "test")
+        self.session.mirror.log(row, "test")
 
     def flush_records(self) -> None:
         """Fetch and show the recorded steps; raise _Diverged if the last of them diverged."""

@@ -19,6 +19,7 @@ COMMANDS = sorted({command for page in PAGES for command in commands(page)})
 MAKEFILE = (ROOT / "Makefile").read_text()
 # Commands of other programs, which only have to be well-formed.
 FOREIGN = {"git", "cd", "pre-commit", "exit", "[", "conda", "export"}
+TOOLS = {".venv/bin/tensorboard", ".venv/bin/pip-audit"}
 HYDRA_FLAGS = {"-m", "--multirun", "--dry-run"}
 
 
@@ -92,6 +93,9 @@ def check_pip(given):
         for extra in name.split(","):
             assert extra in extras["optional-dependencies"], f"there is no extra {extra}"
 
+    for name in (word for word in given if word.startswith("requirements")):
+        assert (ROOT / name).is_file(), f"{name} does not exist"
+
 
 def check_pytest(given):
     """Each test file exists and has a test with the word after `-k` in its name."""
@@ -133,14 +137,18 @@ def test_a_documented_command_is_accepted(command):
         check_pytest(given)
     elif given[0] == "make":
         check_make(given)
-    elif given[0] == "pip":
+    elif given[0] in ("pip", ".venv/bin/pip"):
         check_pip(given)
     elif any(word.startswith("bench/") for word in given):
         assert not [word for word in given if word.startswith("--")]
+    elif "http.server" in given:  # of Python itself
+        assert given[:3] == [".venv/bin/python", "-m", "http.server"]
     elif given[-1].startswith("examples/"):
         assert given[0] in (".venv/bin/python", ".venv/bin/torchrun"), command
     else:
-        assert given[0] in FOREIGN or all("=" in w for w in given), f"not checked: {command}"
+        assert given[0] in FOREIGN | TOOLS or all("=" in w for w in given), (
+            f"not checked: {command}"
+        )
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").glob("*.py")))

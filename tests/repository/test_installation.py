@@ -1,6 +1,7 @@
 """The wheel and the source distribution: contents, size, installation in a clean environment."""
 
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
@@ -78,6 +79,13 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     library = {name for name in files if not name.startswith(FROM_A_CLONE)}
     assert {name for name in names if name.startswith("clr/")} == library
     assert "clr/py.typed" in library
+
+
+def test_the_wheel_has_the_license_and_names_it(wheel):
+    info = zipfile.Path(wheel) / f"clr-{clr.__version__}.dist-info"
+    assert (info / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    metadata = importlib.metadata.PathDistribution(info).metadata
+    assert metadata["License-Expression"] == "MIT"
 
 
 def test_the_source_distribution_gives_the_same_wheel(wheel, wheel_of_sdist):
@@ -163,3 +171,14 @@ def test_the_extra_train_gives_the_harness(wheel, tmp_path):
     install(python, f"{wheel}[train]")
     imported = run(python, "-I", "-c", ALL_MODULES, cwd=tmp_path).split()
     assert {"clr.training.trainer", "clr.data", "clr.runs.store"} <= set(imported)
+
+
+def test_the_notebook_installs_the_wheel_next_to_it(wheel, tmp_path):
+    notebook = json.loads((ROOT / "examples/corridors.ipynb").read_text())
+    first = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    needed = ["torch", "numpy", "scipy", "matplotlib", "scikit-learn", "pip"]
+    python = clean_environment(tmp_path / "venv", needed)
+    (tmp_path / wheel.name).write_bytes(wheel.read_bytes())
+    check = "".join(first["source"]) + "\nimport clr.geometry\nprint(clr.__file__)"
+    location = run(python, "-I", "-c", check, cwd=tmp_path)
+    assert Path(location.strip()).is_relative_to(tmp_path / "venv")

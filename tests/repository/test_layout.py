@@ -62,6 +62,11 @@ RULES = [
     Rule(r"\bos\.rename\(|\bshutil\.move\(", ("clr/data/",), "clr.files (folders: clr.data)"),
     Rule(r"\bos\.fsync\(", ("clr/files.py", "clr/data/"), "clr.files.atomic_write"),
     Rule(r"error\b.*\.splitlines\(\)\[0\]", ("clr/errors.py",), "clr.errors.first_line"),
+    Rule(
+        r"\btorch\.utils\.tensorboard\b",
+        ("clr/training/tensorboard_mirror.py",),
+        "clr.training.mirror",
+    ),
     Rule(r"\bSLURM_", ("clr/slurm.py", "clr/sweeps/backends/"), "clr.slurm"),
 ]
 

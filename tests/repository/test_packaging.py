@@ -14,6 +14,7 @@ import clr
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+OPTIONAL = ("ffcv", "examples", "tensorboard", "docs")  # extras with a file of pins of their own
 
 
 def pins(name):
@@ -33,14 +34,18 @@ def required(*extras):
 
 def test_requirements_pin_what_the_extras_name():
     assert set(pins("requirements.txt")) == set(required("train", "report", "slurm", "dev"))
-    ffcv = {canonicalize_name(Requirement(line).name) for line in EXTRAS["ffcv"]} - {"clr"}
-    assert set(pins("requirements-ffcv.txt")) == ffcv
-    examples = {canonicalize_name(Requirement(line).name) for line in EXTRAS["examples"]} - {"clr"}
-    assert set(pins("requirements-examples.txt")) == examples
+    for name in OPTIONAL:
+        named = {canonicalize_name(Requirement(line).name) for line in EXTRAS[name]} - {"clr"}
+        assert set(pins(f"requirements-{name}.txt")) == named, name
+
+
+def test_every_requirements_file_belongs_to_extras():
+    files = {path.name for path in tracked("requirements*.txt")}
+    assert files == {"requirements.txt", *(f"requirements-{name}.txt" for name in OPTIONAL)}
 
 
 def test_pinned_versions_satisfy_the_lower_bounds():
-    files = ("requirements.txt", "requirements-ffcv.txt", "requirements-examples.txt")
+    files = ("requirements.txt", *(f"requirements-{name}.txt" for name in OPTIONAL))
     versions = {name: version for file in files for name, version in pins(file).items()}
     for name, requirement in required(*EXTRAS).items():
         assert requirement.specifier.contains(versions[name]), f"{requirement}: {versions[name]}"
@@ -73,7 +78,7 @@ def test_every_imported_package_is_a_dependency():
         "mpl_toolkits": "matplotlib",
     }
     known = set(required(*EXTRAS)) | {"clr", "hydra-plugins", "train", "sweep", "digits"}
-    folders = ("clr", "scripts", "bench", "hydra_plugins", "examples")
+    folders = ("clr", "scripts", "bench", "hydra_plugins", "examples", "website")
     for path in tracked(*(f"{folder}/*.py" for folder in folders)):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):

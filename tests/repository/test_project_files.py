@@ -2,7 +2,10 @@
 
 import re
 import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 import yaml
 from markdown_pages import ROOT, between
 
@@ -35,6 +38,22 @@ def test_citation_follows_schema_1_2_0():
     unknown = set(citation) - KEYS_OF_CFF
     assert not unknown, f"CITATION.cff has unknown keys {unknown}"
     check_names(citation["authors"])
+
+
+def validation(path):
+    """Call cffconvert's validation, by the schema of the Citation File Format."""
+    pytest.importorskip("cffconvert", reason="installed by make test")
+    command = [Path(sys.executable).parent / "cffconvert", "--validate", "--infile", path]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_citation_is_valid_for_cffconvert(tmp_path):
+    checked = validation(ROOT / "CITATION.cff")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    wrong = tmp_path / "CITATION.cff"
+    text = (ROOT / "CITATION.cff").read_text()
+    wrong.write_text(text.replace("type: software", "type: program"))
+    assert validation(wrong).returncode != 0, "cffconvert accepts everything"
 
 
 def test_citation_prefers_the_paper():

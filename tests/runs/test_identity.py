@@ -33,6 +33,7 @@ def test_ids_of_committed_runs_are_reproduced(protocol):
         ["workers=3"],
         ["store=/x"],
         ["wandb.mode=disabled"],
+        ["mirror=tensorboard"],
         ["loader=torch"],
         ["device=cpu"],
         ["progress=false"],

@@ -18,6 +18,7 @@ def test_rows_become_a_table_with_their_order_and_types():
     assert len(rows) == 2
     assert list(rows.table().dtypes.astype(str)) == ["int64", "float64"]
     assert rows.table().to_dict("records") == [FIRST, {"step": 2, "loss": math.inf}]
+    assert rows.rows() == [FIRST, {"step": 2, "loss": math.inf}]
 
 
 def test_later_rows_do_not_change_a_table():
