@@ -1,4 +1,4 @@
-"""What bounds a run of ResNet-50 on ImageNet with 1, 8, 64 and 512 GPUs, computed and not measured.
+"""Bounds of a run of ResNet-50 on ImageNet with 1, 8, 64 and 512 GPUs, computed and not measured.
 
     python bench/bounds.py [--images-per-second N] [...]
 

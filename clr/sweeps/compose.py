@@ -76,7 +76,7 @@ def _separate(overrides: Sequence[str]) -> tuple[tuple[str, ...], dict[str, int 
 
 
 def _is_exact(number: re.Match[str]) -> bool:
-    """Whether Hydra would read the same type of number: an integer is no float, nor the reverse."""
+    """Return whether Hydra would read the number as the type of its key, integer or float."""
     is_integer = number[2].isdigit()
     return is_integer == (_NUMBERS[number[1]] is int)
 
