@@ -9,13 +9,14 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from clr.config import DatasetConfig, TrainConfig, checked
-from clr.data import DatasetInfo
+from clr.data import DatasetInfo, count_classes
 from clr.errors import UserError
 from clr.runs.identity import run_id
 from clr.runs.tables import FigureTask
 from clr.sweeps.config import SweepConfig
 from clr.sweeps.overrides import figure_overrides
 from clr.sweeps.planned_run import PlannedRun
+from clr.training.model_check import check_model
 from clr.training.optimizers import check_optimizer
 
 # `clr.data.prepare_once` or, for a dry run, `clr.data.find_prepared`: dataset, data_dir, loader.
@@ -67,6 +68,7 @@ def plan_multirun(
 
 def _add(planned: dict[str, PlannedRun], cfg: TrainConfig, find_data: FindData) -> PlannedRun:
     check_optimizer(cfg.optimizer)
+    check_model(cfg, count_classes(cfg.dataset))
     info = find_data(cfg.dataset, cfg.data_dir, cfg.loader)
     fingerprint = str(asdict(cfg.dataset)) if info is None else info.fingerprint
     return planned.setdefault(run_id(cfg, fingerprint), PlannedRun(cfg, info))

@@ -83,7 +83,7 @@ def test_tiny_imagenet_is_read_with_its_annotations(tmp_path):
     ]
     info = prepare(folder_config(root, source="imagenet"), str(tmp_path / "data"), "torch")
     assert (info.classes, info.num_train, info.num_test) == (("n01", "n02"), 4, 3)
-    assert info.skipped == 2  # the texts with bounding boxes
+    assert info.skipped == 0, "the texts with bounding boxes are not originals"
     assert "only one of them has images, n01, n02" in mistake(root, source="folder")
 
 
