@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,8 +16,8 @@ from clr.errors import UserError
 from clr.geometry import hvp
 from clr.training.factories import describe_error, factory_label
 from clr.training.models import call_model_factory, seeded
+from clr.training.resource_errors import is_out_of_memory
 
-T = TypeVar("T")
 # Sizes and channels of images that a model which refuses the run's images may be made for.
 _OTHER_SIZES = (32, 64, 224, 28, 48, 96, 128, 160, 192, 256, 288, 299, 384, 512)
 _CHANNELS = 3
@@ -31,8 +30,8 @@ _checked: set[str] = set()
 def check_model(cfg: TrainConfig, num_classes: int) -> None:
     """Build the model of a run and try it on two images, once in each process.
 
-    The generators are left as they are. A model that fails on the CPU is left to the training if
-    there is a GPU, which it may need.
+    The generators are left as they are. Left to the training are a model that fails on the CPU if
+    there is a GPU, which it may need, and exhausted memory.
 
     Args:
         cfg: the run.
@@ -81,8 +80,9 @@ class _Trial:
             try:
                 output = self._output(_CHANNELS, self._cfg.dataset.resolution)
             except _REFUSALS as error:
-                self._explain_refusal(error)
-                return  # it may need a GPU
+                if not is_out_of_memory(error):
+                    self._explain_refusal(error)
+                return  # left to the training
             self._check_output(output)
         if not synchronized:
             self._check_derivatives()
@@ -105,34 +105,30 @@ class _Trial:
         """Raise UserError about an error of the forward pass, unless a GPU may be needed."""
         size = self._cfg.dataset.resolution
         problem = f"{self._label} does not take images of {size}×{size} pixels"
-        others = [other for other in _OTHER_SIZES if other != size]
-        if (
-            other := self._first_accepted(others, lambda n: self._output(_CHANNELS, n))
-        ) is not None:
-            raise UserError(
-                f"{problem}: {describe_error(error)}; it takes {other}×{other}, so use "
-                f"dataset.resolution={other} or another model"
-            ) from None
-        if self._first_accepted([1], lambda channels: self._output(channels, size)) is not None:
+        for other in _OTHER_SIZES:
+            if other != size and self._accepts(_CHANNELS, other):
+                raise UserError(
+                    f"{problem}: {describe_error(error)}; it takes {other}×{other}, so use "
+                    f"dataset.resolution={other} or another model"
+                )
+        if self._accepts(1, size):
             raise UserError(
                 f"{self._label} takes images of 1 channel; let it take {_CHANNELS}, because "
                 "images are converted to RGB"
-            ) from None
-        if self._cfg.device == "cpu" or not torch.cuda.device_count():
+            )
+        has_gpu = self._cfg.device == "auto" and torch.cuda.device_count() > 0
+        if not (has_gpu or self._cfg.device == "cuda"):
             raise UserError(
                 f"{problem}: {describe_error(error)}; use another dataset.resolution or model, or "
                 "device=cuda if it needs a GPU"
-            ) from None
+            )
 
-    @staticmethod
-    def _first_accepted(values: list[int], attempt: Callable[[int], Any]) -> int | None:
-        for value in values:
-            try:
-                attempt(value)
-            except _REFUSALS:
-                continue
-            return value
-        return None
+    def _accepts(self, channels: int, size: int) -> bool:
+        try:
+            self._output(channels, size)
+        except _REFUSALS:
+            return False
+        return True
 
     def _check_output(self, output: Any) -> None:
         n = self._num_classes
@@ -175,6 +171,8 @@ class _Trial:
         try:
             hvp(loss, parameters, vector)
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                return
             raise UserError(
                 f"diagnostics.every needs second derivatives, which {self._label} does not have: "
                 f"{describe_error(error)}; use diagnostics=none"
