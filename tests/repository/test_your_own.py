@@ -46,7 +46,7 @@ def copy_repository(folder: Path) -> Path:
 
 
 def written_to_checkout():
-    """What the page writes, if it is in the checkout."""
+    """Files and folders of the page that are in the checkout."""
     files = [path for kind, path, _ in steps() if kind == "write"]
     paths = [ROOT / path for path in (*files, "shapes", "results/shapes")]
     paths += [*(ROOT / "runs").glob("shapes-*"), *(ROOT / "data").glob("shapes-*")]
