@@ -14,9 +14,10 @@ from omegaconf import DictConfig
 
 from clr.cli import check_options, fail, run_main
 from clr.config import CONFIGS, TrainConfig, checked, from_dict
-from clr.data import prepare_once
+from clr.data import count_classes, prepare_once
 from clr.runs.store import Store
 from clr.training.distributed import Ranks, join
+from clr.training.model_check import check_model
 from clr.training.optimizers import check_optimizer
 from clr.training.trainer import train
 
@@ -45,6 +46,7 @@ def main() -> None:
                 with ranks.propagate_errors():
                     cfg = checked(composed)
                     check_optimizer(cfg.optimizer)
+                    check_model(cfg, count_classes(cfg.dataset))
                     # Rank 0 converts the data before the other ranks look for it.
                     prepare_once(cfg.dataset, cfg.data_dir, cfg.loader)
                     ranks.send(json.dumps(asdict(cfg)))

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from clr import CLR
-from clr.config import ModelConfig
+from clr.config import load
 from clr.runs.provenance import hardware
 from clr.training.device import Compute, pick_device, set_precision
 from clr.training.models import build_model
@@ -68,7 +68,8 @@ class Variant:
         self._images = images.to(device, memory_format=memory_format)
         labels = torch.randint(10, (network.batch_size,), generator=generator)
         self._labels = labels.to(device)
-        model = build_model(ModelConfig(network.name), 10, 0)
+        cfg = load([f"model={network.name}", "model.init=torchvision"])
+        model = build_model(cfg.model, 10, 0)
         self._model: nn.Module = model.to(device).to(memory_format=memory_format)
         self._optimizers = {
             "clr": CLR(self._model.parameters(), max_lr=1e-3),

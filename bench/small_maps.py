@@ -18,7 +18,7 @@ from time import perf_counter
 import torch
 from torch.nn.functional import cross_entropy
 
-from clr.config import ModelConfig
+from clr.config import load
 from clr.runs.provenance import hardware
 from clr.training.device import Compute
 from clr.training.models import build_model
@@ -34,7 +34,9 @@ def measure(name: str, batch_size: int, compute: Compute, rounds: int) -> str:
     seconds: dict[str, list[float]] = {"convolve": [], "matmul": []}
     models = {}
     for setting in seconds:
-        models[setting] = build_model(ModelConfig(name), 10, 0)
+        models[setting] = build_model(
+            load([f"model={name}", "model.init=torchvision"]).model, 10, 0
+        )
         if setting == "matmul":
             use_matrix_products(models[setting])
         models[setting].to(memory_format=torch.channels_last)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -18,12 +15,17 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from clr.config_checks import (
+    check_factory_config,
+    check_learning_rate,
+    expanded_path,
+    name_problem,
+    normalized_name,
+)
 from clr.errors import UserError, first_line
-from clr.overrides import escape_interpolations, format_value
+from clr.overrides import escape_interpolations
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-LARGEST = sys.float_info.max
-NAME_BYTES = 80  # of a name in UTF-8: a run's folder is named by two of them, within 255 bytes
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ class DatasetConfig:
     # Names the converted files and the runs: digits, cifar10, cifar10-5k.
     name: str = _key(is_name=True)
     # The reader of the originals; clr.data.sources checks it.
-    source: str = _key(choices=("digits", "cifar10", "imagenet", "folder"))
-    # Folder of the originals; CIFAR-10 is downloaded to it if it is empty.
+    source: str = _key(choices=("digits", "cifar10", "cifar100", "imagenet", "folder"))
+    # Folder of the originals; CIFAR is downloaded to it if it is empty.
     path: str | None = _key(None, is_path=True)
     # Name of the data in figures; null is the source's own title, or `name` for a folder.
     title: str | None = None
@@ -87,19 +89,6 @@ class DatasetConfig:
     jpeg_quality: int = _key(90, minimum=1, maximum=100)
     # Mirror training images with probability 1/2.
     flip: bool = True
-
-
-@dataclass
-class ModelConfig:
-    """The network."""
-
-    name: str = _key(choices=("resnet18", "resnet50"))
-    # imagenet: 7×7 with stride 2 and max-pooling, as torchvision; cifar: 3×3, stride 1, no pooling.
-    stem: str = _key("imagenet", choices=("imagenet", "cifar"))
-    # zero: residual branches (scale of the last norm) and classifier start at 0.
-    init: str = _key("torchvision", choices=("torchvision", "zero"))
-    # batch: statistics per rank; sync: over all ranks, on GPUs; group: per image, 32 groups.
-    norm: str = _key("batch", choices=("batch", "sync", "group"))
 
 
 @dataclass
@@ -142,7 +131,8 @@ class TrainConfig:
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
+    # `name`, `_target_` and the arguments of the model's factory, which also gets `num_classes`.
+    model: dict[str, Any] = field(default_factory=dict)
     # `name`, `_target_` and the arguments of the optimizer.
     optimizer: dict[str, Any] = field(default_factory=dict)
     # Images per step, over all ranks. Batch norm has no variance for a single image.
@@ -172,20 +162,28 @@ class TrainConfig:
 
 ConfigStore.instance().store(name="train_schema", node=TrainConfig)
 
-# Arguments of an optimizer or of Hydra's instantiate that the trainer sets itself.
-_RESERVED_ARGUMENTS = {
-    "params": "the trainer passes the model's parameters",
-    "process_group": "the trainer averages over all ranks",
-    "_args_": "give arguments by name",
-    "_partial_": "the trainer sets it",
-    "_recursive_": "the trainer sets it",
-    "_convert_": "the trainer sets it",
+# Keys of the model in configs that were stored when the model was always one of these ResNets.
+_STORED_RESNETS = {
+    name: {
+        "_target_": f"clr.training.models.{name}",
+        "stem": "imagenet",
+        "init": "torchvision",
+        "norm": "batch",
+    }
+    for name in ("resnet18", "resnet50")
 }
 
 
 def from_dict(stored: dict[str, Any]) -> TrainConfig:
-    """Restore the config of a run from its `asdict`. Values are literal: `${` is not resolved."""
-    merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), escape_interpolations(stored))
+    """Restore the config of a run from its `asdict`. Values are literal: `${` is not resolved.
+
+    A config that an earlier version stored, without the model's `_target_`, is completed.
+    """
+    model = stored.get("model", {})
+    if "_target_" not in model:
+        model = {**_STORED_RESNETS.get(model.get("name"), {}), **model}
+    current = escape_interpolations({**stored, "model": model})
+    merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), current)
     assert isinstance(merged, DictConfig)
     return checked(merged)
 
@@ -220,34 +218,10 @@ def checked(composed: DictConfig) -> TrainConfig:
             raise UserError(f"{key}={value} {problem}")
         if rule.is_path and value is not None:
             setattr(owner, name, expanded_path(key, value))
-    _check_optimizer(cfg.optimizer)
-    cfg.optimizer["name"] = normalized_name(cfg.optimizer["name"])
-    if cfg.diagnostics.every is not None and cfg.model.norm == "sync":
-        raise UserError(
-            "diagnostics.every needs second derivatives, which model.norm=sync does not have; "
-            "use batch or group"
-        )
+    check_factory_config("model", cfg.model)
+    check_factory_config("optimizer", cfg.optimizer)
+    check_learning_rate(cfg.optimizer)
     return cfg
-
-
-def normalized_name(name: str) -> str:
-    """The name in Unicode's composed form: two spellings of `ä` look alike and are one name."""
-    return unicodedata.normalize("NFC", name)
-
-
-def name_problem(name: Any) -> str | None:
-    """Return why `name` cannot be part of a file name; None if it can. The one such rule."""
-    if not isinstance(name, str):
-        return f"is a {type(name).__name__}; quote the value to make it a name"
-    if not name or name != name.strip():
-        return "is empty or has spaces around it; use another name"
-    if name[0] in ".~-" or any(character in "/\\" for character in name):
-        return "must not contain / or \\, nor start with a dot, ~ or -; use another name"
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
-        return "contains control characters or invalid Unicode; use another name"
-    if len(name.encode()) > NAME_BYTES:
-        return f"is longer than {NAME_BYTES} bytes; use a shorter name"
-    return None
 
 
 def _rules(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, str, Rule]]:
@@ -258,43 +232,3 @@ def _rules(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, str, Rule]]:
             yield from _rules(value, f"{prefix}{entry.name}.")
         elif "rule" in entry.metadata:
             yield f"{prefix}{entry.name}", node, entry.name, entry.metadata["rule"]
-
-
-def expanded_path(key: str, path: str) -> str:
-    """The path in `key` with `~` expanded. UserError if it cannot be one."""
-    if not path:
-        raise UserError(f"{key} is empty; give a folder, or . for the current one")
-    expanded = os.path.expanduser(path)
-    if expanded.startswith("~"):
-        raise UserError(f"{key}={path} names an unknown user; write ./{path} for a folder here")
-    return expanded
-
-
-def _check_optimizer(optimizer: dict[str, Any]) -> None:
-    for key in ("name", "_target_"):
-        if optimizer.get(key) in (None, ""):
-            raise UserError(f"the optimizer's config has no {key}; see configs/optimizer/clr.yaml")
-    if (problem := name_problem(optimizer["name"])) is not None:
-        raise UserError(f"optimizer.name={optimizer['name']} {problem}")
-    if not isinstance(optimizer["_target_"], str):
-        raise UserError(f"optimizer._target_={optimizer['_target_']} is not the name of a class")
-    for key, reason in _RESERVED_ARGUMENTS.items():
-        if key in optimizer:
-            raise UserError(f"optimizer.{key} cannot be set: {reason}; remove it")
-    for key, value in optimizer.items():
-        if any(isinstance(number, int) and abs(number) > LARGEST for number in _numbers(value)):
-            raise UserError(f"optimizer.{key} has a number above {LARGEST:.2g}; use a smaller one")
-    rate = optimizer.get("lr", 0.0)
-    if type(rate) not in (int, float) or not 0 <= rate <= LARGEST:  # also if NaN
-        raise UserError(
-            f"optimizer.lr={format_value(rate)} is not a learning rate; give a finite number ≥ 0"
-        )
-
-
-def _numbers(value: Any) -> Iterator[int | float]:
-    """The numbers in a value of nested lists and dicts."""
-    if isinstance(value, int | float):
-        yield value
-    elif isinstance(value, list | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _numbers(item)

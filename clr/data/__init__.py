@@ -5,7 +5,7 @@
 
 from clr.data.info import DatasetInfo
 from clr.data.loaders import Batch, BatchLoader, open_loader
-from clr.data.preparation import find_prepared, prepare, prepare_once
+from clr.data.preparation import count_classes, find_prepared, prepare, prepare_once
 from clr.data.transform import Transform
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "BatchLoader",
     "DatasetInfo",
     "Transform",
+    "count_classes",
     "find_prepared",
     "open_loader",
     "prepare",

@@ -19,7 +19,10 @@ from clr.errors import UserError
 # Increase when the converted files or the manifest change: older ones are then converted again.
 FORMAT = 3
 
+# Of this process, by the config of the dataset.
 _prepared: dict[str, DatasetInfo] = {}
+_class_counts: dict[str, int] = {}
+_listed: dict[str, Source] = {}  # sources that were opened to count their classes
 
 
 def prepare(dataset: DatasetConfig, data_dir: str, loader: str) -> DatasetInfo:
@@ -34,7 +37,10 @@ def prepare(dataset: DatasetConfig, data_dir: str, loader: str) -> DatasetInfo:
             says how to fix it.
     """
     check_loader(loader)
-    source = open_source(dataset)
+    return _prepare(open_source(dataset), data_dir)
+
+
+def _prepare(source: Source, data_dir: str) -> DatasetInfo:
     if not source.is_available():
         source.fetch()
     folder = _folder(source, data_dir)
@@ -72,8 +78,30 @@ def prepare_once(dataset: DatasetConfig, data_dir: str, loader: str) -> DatasetI
     """
     key = json.dumps([asdict(dataset), data_dir, loader], sort_keys=True)
     if key not in _prepared:
-        _prepared[key] = prepare(dataset, data_dir, loader)
+        check_loader(loader)
+        source = _listed.pop(_key(dataset), None) or open_source(dataset)
+        _prepared[key] = _prepare(source, data_dir)
     return _prepared[key]
+
+
+def count_classes(dataset: DatasetConfig) -> int:
+    """The number of classes of a dataset, by the names of its files.
+
+    Nothing is downloaded, converted or written. The first call in this process lists the originals,
+    and the next call of `prepare_once` uses that list.
+
+    Raises:
+        UserError: the configuration is impossible, or the originals are not laid out as required.
+    """
+    key = _key(dataset)
+    if key not in _class_counts:
+        _listed[key] = open_source(dataset)
+        _class_counts[key] = _listed[key].num_classes
+    return _class_counts[key]
+
+
+def _key(dataset: DatasetConfig) -> str:
+    return json.dumps(asdict(dataset), sort_keys=True)
 
 
 def _folder(source: Source, data_dir: str) -> str:

@@ -60,7 +60,7 @@ def overrides(config: dict[str, Any], local: bool = False) -> list[str]:
     removed = [
         override
         for key, value in base.items()
-        if key.startswith("optimizer.") and key not in keys
+        if key.startswith(("model.", "optimizer.")) and key not in keys
         for override in _removal(key, value)
     ]
     placeholder = [_FOLDER] if from_folder and not local else []
@@ -73,11 +73,14 @@ def overrides(config: dict[str, Any], local: bool = False) -> list[str]:
 
 
 def _groups(cfg: TrainConfig) -> list[str]:
-    """The config groups of the run. An optimizer without a config of its own starts from SGD's."""
-    dataset, optimizer = cfg.dataset.name, cfg.optimizer["name"]
+    """The config groups of the run.
+
+    An optimizer without a config of its own starts from SGD's, a model from ResNet-18's.
+    """
+    dataset, model, optimizer = cfg.dataset.name, cfg.model["name"], cfg.optimizer["name"]
     choices = {
         "dataset": dataset if _has_config("dataset", dataset) else cfg.dataset.source,
-        "model": cfg.model.name,
+        "model": model if _has_config("model", model) else "resnet18",
         "optimizer": optimizer if _has_config("optimizer", optimizer) else "sgd",
     }
     return [f"{group}={format_value(choice)}" for group, choice in choices.items()]

@@ -15,6 +15,13 @@ from clr.config import TrainConfig
 
 # Arguments that the first published ids contain although they are the optimizer's defaults.
 _PUBLISHED_ARGUMENTS: dict[str, dict[str, Any]] = {"clr.CLR": {"f_star": 0.0, "max_lr": None}}
+# Models whose `_target_` the first published ids do not contain, with their names, and arguments
+# that they do not contain at these values.
+_PUBLISHED_MODELS = {
+    "clr.training.models.resnet18": "resnet18",
+    "clr.training.models.resnet50": "resnet50",
+}
+_PUBLISHED_MODEL_DEFAULTS = {"norm": "batch", "init": "torchvision"}
 # Values that an optimizer treats as its default: max_lr=inf caps nothing.
 _SAME_AS_DEFAULT: dict[str, dict[str, float]] = {"clr.CLR": {"max_lr": math.inf}}
 # Numbers are hashed as floats; the first published ids have this one as an integer.
@@ -27,19 +34,15 @@ def identity(cfg: TrainConfig, fingerprint: str) -> dict[str, Any]:
     """Identity of a run, which determines its results: data, model, optimizer, budget and seed.
 
     Configs that mean the same numbers have the same identity: 1 and 1.0, an argument of the
-    optimizer at its default and the same argument left out, two paths to one optimizer class. Keys
-    that are younger than the first published results are left out at their defaults, so that
-    published ids stay.
+    optimizer or the model at its default and the same argument left out, two paths to one class.
+    Keys that are younger than the first published results are left out at their defaults, so that
+    published ids stay. The code behind a `_target_` is not part of the identity.
     """
-    model = {"name": cfg.model.name, "stem": cfg.model.stem}
-    for key, default in {"norm": "batch", "init": "torchvision"}.items():
-        if getattr(cfg.model, key) != default:
-            model[key] = getattr(cfg.model, key)
     padding = cfg.dataset.crop_padding if cfg.dataset.crop == "padded" else 0
     return {
         "data": fingerprint,
         "augmentation": [padding, cfg.dataset.flip],
-        "model": model,
+        "model": _canonical_model(cfg.model),
         "optimizer": _canonical_optimizer(cfg.optimizer),
         "batch_size": cfg.batch_size,
         "epochs": cfg.epochs,
@@ -59,7 +62,7 @@ def run_id(cfg: TrainConfig, fingerprint: str) -> str:
     optimizer = content["optimizer"]
     rate = f"{optimizer['lr']:g}" if "lr" in optimizer else ""
     return (
-        f"{cfg.dataset.name}-{cfg.model.name}-b{cfg.batch_size}-{optimizer['name']}{rate}"
+        f"{cfg.dataset.name}-{cfg.model['name']}-b{cfg.batch_size}-{optimizer['name']}{rate}"
         f"-s{cfg.seed}-{digest}"
     )
 
@@ -69,22 +72,43 @@ def wandb_id(name: str) -> str:
     return _NOT_IN_WANDB_ID.sub("-", name[-40:]).strip()
 
 
+def _canonical_model(config: dict[str, Any]) -> dict[str, Any]:
+    """The model's config without arguments at their defaults, in one spelling of numbers."""
+    if _PUBLISHED_MODELS.get(config["_target_"]) == config["name"]:
+        published = {"stem": "imagenet", **config}
+        del published["_target_"]
+        for key, default in _PUBLISHED_MODEL_DEFAULTS.items():
+            if published.get(key) == default:
+                del published[key]
+        return published
+    target, defaults = _target(config["_target_"])
+    arguments = {
+        key: _canonical(value, key)
+        for key, value in config.items()
+        if key not in ("name", "_target_") and not _is_default(key, value, defaults)
+    }
+    return {"name": config["name"], "_target_": target, **arguments}
+
+
 def _canonical_optimizer(config: dict[str, Any]) -> dict[str, Any]:
     """The optimizer's config without arguments at their defaults, in one spelling of numbers."""
     target, defaults = _target(config["_target_"])
     same_as_default = _SAME_AS_DEFAULT.get(target, {})
     arguments = {}
     for key, value in config.items():
-        canonical = _canonical(value, key)
-        is_default = key in defaults and canonical == _canonical(defaults[key], key)
+        is_default = _is_default(key, value, defaults)
         if key in same_as_default and value == same_as_default[key]:
             is_default = True
         if key not in ("name", "_target_") and (key == "lr" or not is_default):
-            arguments[key] = canonical
+            arguments[key] = _canonical(value, key)
     if "lr" not in arguments and _is_number(defaults.get("lr")):
         arguments["lr"] = _canonical(defaults["lr"], "lr")
     named = {"name": config["name"], "_target_": target}
     return {**named, **_PUBLISHED_ARGUMENTS.get(target, {}), **arguments}
+
+
+def _is_default(key: str, value: Any, defaults: dict[str, Any]) -> bool:
+    return key in defaults and _canonical(value, key) == _canonical(defaults[key], key)
 
 
 def _canonical(value: Any, key: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from clr.config import expanded_path, name_problem
+from clr.config_checks import expanded_path, name_problem
 from clr.errors import UserError, first_line
 from clr.overrides import explain_type_error
 
@@ -28,6 +28,7 @@ class TaskConfig:
     batch_sizes: list[int] | None = None  # of the figures over batch sizes
     epochs_at: dict[int, int] | None = None  # by batch size: epochs instead of those of `overrides`
     learning_rates: Numbers = field(default_factory=list)  # of optimizers with the key lr
+    model: str | None = None  # a file of configs/model, instead of the one that a figure names
     optimizers: list[str] | None = None  # in addition to a figure's own, where it shows each task
     max_lr: Any = None  # of optimizers with the key max_lr; null is their own default
     corridor_meter_every: int | None = None  # diagnostics.every of the runs at `batch_size`
@@ -62,6 +63,7 @@ class PathsConfig:
     """Folders of the originals, by `dataset.source`; null is the dataset's own default."""
 
     cifar10: str | None = None
+    cifar100: str | None = None
     imagenet: str | None = None
 
 

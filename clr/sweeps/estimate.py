@@ -36,7 +36,7 @@ class Estimate:
         if run.info is None:
             return None
         cfg = run.cfg
-        shape = (cfg.dataset.name, cfg.model.name, cfg.precision)
+        shape = (cfg.dataset.name, cfg.model["name"], cfg.precision)
         images = cfg.epochs * (run.info.num_train // cfg.batch_size) * cfg.batch_size
         for key in ((*shape, cfg.batch_size), shape):
             if key in self._seconds_per_image:

@@ -72,7 +72,7 @@ def _need_overrides(need: NeedConfig, task: TaskConfig, seed: int) -> Iterator[l
                     *task.overrides,
                     *_epochs(task, batch_size),
                     *_corridor_meter(task, batch_size, choice),
-                    f"model={need.model}",
+                    f"model={task.model or need.model}",
                     *choice,
                     f"batch_size={batch_size}",
                     f"seed={seed}",

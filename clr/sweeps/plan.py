@@ -8,7 +8,7 @@ from dataclasses import asdict
 from omegaconf import DictConfig
 
 from clr.config import DatasetConfig, TrainConfig, checked
-from clr.data import DatasetInfo
+from clr.data import DatasetInfo, count_classes
 from clr.errors import UserError
 from clr.runs.identity import run_id
 from clr.runs.tables import FigureTask
@@ -16,6 +16,7 @@ from clr.sweeps.compose import Composer
 from clr.sweeps.config import SweepConfig
 from clr.sweeps.overrides import figure_overrides
 from clr.sweeps.planned_run import PlannedRun
+from clr.training.model_check import check_model
 from clr.training.optimizers import check_optimizer
 
 # `clr.data.prepare_once` or, for a dry run, `clr.data.find_prepared`: dataset, data_dir, loader.
@@ -73,6 +74,7 @@ class _Plan:
         if (optimizer := repr(cfg.optimizer)) not in self._optimizers:
             check_optimizer(cfg.optimizer)
             self._optimizers.add(optimizer)
+        check_model(cfg, count_classes(cfg.dataset))
         dataset = asdict(cfg.dataset)
         if (key := repr((dataset, cfg.data_dir, cfg.loader))) not in self._data:
             self._data[key] = self._find_data(cfg.dataset, cfg.data_dir, cfg.loader)

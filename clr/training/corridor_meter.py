@@ -57,7 +57,7 @@ class CorridorMeter:
         # A shallow copy: it shares layers and parameters, but compiling the original does not
         # compile it.
         self._model = copy(model)
-        self._parameters = dict(model.named_parameters())
+        self._parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._every, self._compute, self._ranks = every, compute, ranks
         self._micro_batches: list[tuple[Tensor, Tensor]] = []
         self._point: _Point | None = None

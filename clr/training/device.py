@@ -83,9 +83,3 @@ def set_precision(precision: str, device: torch.device) -> None:
         raise UserError("precision=tf32 needs a GPU; use fp32 or bf16 on this device")
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
-
-
-def check_norm(norm: str, device: torch.device) -> None:
-    """Raise a UserError if the device does not support the kind of normalization layer."""
-    if norm == "sync" and device.type != "cuda":
-        raise UserError("model.norm=sync needs GPUs; use batch or group on this device")

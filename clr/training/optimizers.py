@@ -10,16 +10,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from clr.errors import UserError, first_line
+from clr.config_checks import EXAMPLE_CONFIGS
+from clr.errors import UserError
 from clr.optim import CLR, grad_norm_sq
 from clr.training.distributed import Ranks
-
-_REFUSALS = (InstantiationException, TypeError, ValueError, AssertionError)
-_EXAMPLE_CONFIG = "see configs/optimizer/sgd.yaml"
+from clr.training.factories import call_factory, factory_label
 
 
 def check_optimizer(config: dict[str, Any]) -> None:
@@ -35,7 +32,9 @@ def check_optimizer(config: dict[str, Any]) -> None:
     """
     for key, value in config.items():
         if isinstance(value, float) and math.isnan(value):
-            raise UserError(f"optimizer.{key}=nan is not a number; {_EXAMPLE_CONFIG}")
+            raise UserError(
+                f"optimizer.{key}=nan is not a number; see {EXAMPLE_CONFIGS['optimizer']}"
+            )
     with torch.random.fork_rng(devices=[]):
         build_optimizer(config, nn.Linear(2, 2))
         # With several ranks, rank 0 may be alone here, and an optimizer may wait for the others.
@@ -49,24 +48,12 @@ def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Opt
     Raises:
         UserError: if it cannot be built, or if the trainer cannot step it.
     """
-    target = config["_target_"]
-    label = f"optimizer {config['name']} ({target})"
-    arguments = {key: value for key, value in config.items() if key != "name"}
-    try:
-        # Lists and dicts reach the optimizer as such, not as OmegaConf's containers, which no
-        # checkpoint can hold.
-        factory = instantiate({**arguments, "_partial_": True, "_convert_": "all"})
-        optimizer = factory(model.parameters())
-    except Exception as error:
-        # The constructors of PyTorch refuse arguments with errors of many types.
-        if not (target.startswith("torch.optim.") or isinstance(error, _REFUSALS)):
-            raise
-        description = ", ".join(f"{k}={v}" for k, v in arguments.items() if k != "_target_")
-        raise UserError(
-            f"{label} cannot be built with {description or 'no arguments'}: {first_line(error)}"
-        ) from None
+    label = factory_label("optimizer", config)
+    optimizer = call_factory("optimizer", config, model.parameters())
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise UserError(f"{label} is not a torch.optim.Optimizer; {_EXAMPLE_CONFIG}")
+        raise UserError(
+            f"{label} is not a torch.optim.Optimizer; see {EXAMPLE_CONFIGS['optimizer']}"
+        )
     if required := _required_arguments(type(optimizer).step):
         raise UserError(
             f"{label} cannot be used: its step requires {', '.join(required)}; "
@@ -135,7 +122,7 @@ def _check_step(config: dict[str, Any]) -> None:
     }
     for need, trial in needs.items():
         if _trial_step_works(config, **trial):
-            label = f"optimizer {config['name']} ({config['_target_']})"
+            label = factory_label("optimizer", config)
             raise UserError(f"{label} cannot be used: its step requires {need}; use another one")
 
 

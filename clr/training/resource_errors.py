@@ -47,7 +47,7 @@ def explain_resource_errors(folder: Path, micro_batch_size: int) -> Iterator[Non
                 f"cannot write {path}; what was recorded is safe: "
                 "make it writable and run the same command again"
             ) from error
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise UserError(
                 f"the device has no memory for {micro_batch_size} images at once; set "
                 "device_batch_size to less, which leaves the batch size of the experiment as it is"
@@ -68,7 +68,8 @@ def _unwritable(error: Exception, folder: Path) -> Path | None:
     return path if path.is_relative_to(folder) else None
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory of the host or the device is exhausted."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

@@ -10,8 +10,11 @@ from torch import nn
 from clr.config import TrainConfig
 from clr.data import DatasetInfo, Transform, open_loader
 from clr.data.loaders import BatchLoader
-from clr.training.device import Compute, check_norm, pick_device, set_precision
+from clr.errors import UserError
+from clr.training.device import Compute, pick_device, set_precision
 from clr.training.distributed import BatchDivision, Ranks, divide
+from clr.training.factories import factory_label
+from clr.training.model_check import has_sync_norm
 from clr.training.models import build_model
 from clr.training.optimizers import build_optimizer
 from clr.training.small_maps import use_matrix_products
@@ -38,7 +41,6 @@ def build_setup(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks) -> Setup:
     """
     device = pick_device(cfg.device, ranks.local_rank)
     set_precision(cfg.precision, device)
-    check_norm(cfg.model.norm, device)
     compute = Compute(device, cfg.precision)
     division = divide(cfg.batch_size, ranks.world_size, cfg.device_batch_size)
 
@@ -50,6 +52,11 @@ def build_setup(cfg: TrainConfig, info: DatasetInfo, ranks: Ranks) -> Setup:
     transform = Transform(info, cfg.dataset.crop_padding, cfg.dataset.flip)
 
     model = build_model(cfg.model, len(info.classes), cfg.seed)
+    if device.type != "cuda" and has_sync_norm(model):
+        raise UserError(
+            f"the SyncBatchNorm of {factory_label('model', cfg.model)} needs GPUs; use "
+            "model.norm=batch or group on this device"
+        )
     if cfg.small_maps == "matmul":
         use_matrix_products(model)
     model = model.to(device, compute.dtype).to(memory_format=torch.channels_last)

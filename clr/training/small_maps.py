@@ -24,8 +24,8 @@ class SmallMapConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `x`, of shape (images, channels, height, width)."""
-        height, width = x.shape[2:]
-        if max(height, width) > LARGEST_SIDE:
+        height, width = x.shape[-2:]
+        if x.dim() != 4 or max(height, width) > LARGEST_SIDE:
             return super().forward(x)
         pixels = x.flatten(1)
         rows = range(0, height, self.stride[0])
@@ -44,7 +44,10 @@ class SmallMapConv2d(nn.Conv2d):
 
 
 def use_matrix_products(model: nn.Module) -> None:
-    """Replace each 3×3 convolution of `model` by a SmallMapConv2d with the same parameters."""
+    """Replace each 3×3 convolution of `model` by a SmallMapConv2d with the same parameters.
+
+    Other layers stay, and so do convolutions with hooks, such as those of weight normalization.
+    """
     for parent in list(model.modules()):
         for name, layer in parent.named_children():
             if type(layer) is nn.Conv2d and _is_replaceable(layer):
@@ -59,6 +62,9 @@ def _is_replaceable(layer: nn.Conv2d) -> bool:
         and layer.groups == 1
         and layer.padding_mode == "zeros"
         and layer.bias is None
+        and isinstance(layer.weight, nn.Parameter)
+        and not (layer._forward_pre_hooks or layer._forward_hooks)
+        and not (layer._backward_pre_hooks or layer._backward_hooks)
     )
 
 

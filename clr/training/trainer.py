@@ -31,6 +31,7 @@ from clr.runs.store import Store
 from clr.training.device import cpu_threads
 from clr.training.distributed import Ranks
 from clr.training.evaluation import evaluate
+from clr.training.model_check import check_model
 from clr.training.optimizers import check_optimizer, set_optimizer_mode, take_step
 from clr.training.recorder import StepNumbers
 from clr.training.resource_errors import explain_resource_errors
@@ -62,6 +63,7 @@ def train(
     """
     ranks = ranks or Ranks()
     check_optimizer(cfg.optimizer)
+    check_model(cfg, len(info.classes))
     store, name = Store(cfg.store), run_id(cfg, info.fingerprint)
     if (result := ranks.broadcast(lambda: store.completed(name, cfg))) is not None:
         return result

@@ -7,11 +7,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import torchvision
 from data_cases import folder_config, unprivileged
 from PIL import Image
 
-from clr.config import DatasetConfig
-from clr.data import find_prepared, prepare, prepare_once
+from clr.config import DatasetConfig, load
+from clr.data import count_classes, find_prepared, prepare, prepare_once
 from clr.data.sources import ImageFolder, listing, open_source
 from clr.errors import UserError
 
@@ -46,6 +47,16 @@ def test_images_in_subfolders_of_a_class_belong_to_it(tmp_path):
     assert open_source(folder_config(root)).split("train").labels.tolist() == [0, 0, 0, 1]
     info = prepare(folder_config(root), str(tmp_path / "data"), "torch")
     assert (info.num_train, info.num_test) == (4, 2)
+
+
+def test_classes_and_images_are_those_of_torchvisions_image_folder(tmp_path):
+    files = ["b/z.png", "b/deep/er/0.JPEG", "a/images/1.png", "a/2.jpg", "a/more/3.webp", "c/9.bmp"]
+    root = make_folder(tmp_path / "f", [f"{s}/{name}" for s in ("train", "test") for name in files])
+    theirs = torchvision.datasets.ImageFolder(str(root / "train"))
+    source = open_source(folder_config(root))
+    ours = source.split("train")
+    assert source.classes == theirs.classes
+    assert sorted(zip(ours.items, ours.labels.tolist(), strict=True)) == sorted(theirs.samples)
 
 
 def test_order_of_the_images_of_a_class_is_alphabetical(data_folder):
@@ -83,8 +94,19 @@ def test_tiny_imagenet_is_read_with_its_annotations(tmp_path):
     ]
     info = prepare(folder_config(root, source="imagenet"), str(tmp_path / "data"), "torch")
     assert (info.classes, info.num_train, info.num_test) == (("n01", "n02"), 4, 3)
-    assert info.skipped == 2  # the texts with bounding boxes
+    assert info.skipped == 0, "the texts with bounding boxes are not originals"
     assert "only one of them has images, n01, n02" in mistake(root, source="folder")
+
+
+def test_the_config_of_tiny_imagenet_reads_its_layout(tmp_path):
+    root = tiny_imagenet(tmp_path / "tiny-imagenet-200")
+    (root / "wnids.txt").write_text("n01\nn02\n")
+    (root / "words.txt").write_text("n01\tant\nn02\tbee\n")
+    dataset = load(["dataset=tiny-imagenet", f"dataset.path={root}"]).dataset
+    info = prepare(dataset, str(tmp_path / "data"), "torch")
+    assert (info.label, info.resolution) == ("Tiny-ImageNet", 64)
+    assert (info.classes, info.num_train, info.num_test) == (("n01", "n02"), 4, 3)
+    assert count_classes(dataset) == 2
 
 
 @pytest.mark.parametrize(
@@ -237,6 +259,7 @@ def test_each_image_is_statted_once_however_often_the_data_is_prepared(
 ):
     prepare(config, str(tmp_path / "data"), "torch")
     counts = count_stats(monkeypatch)
+    assert [count_classes(config), count_classes(config)] == [3, 3]
     first = prepare_once(config, str(tmp_path / "data"), "torch")
     assert prepare_once(config, str(tmp_path / "data"), "torch") is first
     images = [str(path) for path in data_folder.glob("*/*/*")]

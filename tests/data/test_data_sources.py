@@ -116,7 +116,7 @@ def test_only_larger_images_are_resized_to_the_short_side_and_keep_their_shape(d
 
 
 def test_unknown_source_is_refused():
-    with pytest.raises(UserError, match="digits, cifar10, imagenet or folder"):
+    with pytest.raises(UserError, match="digits, cifar10, cifar100, imagenet or folder"):
         open_source(DatasetConfig(name="x", source="mnist"))
 
 

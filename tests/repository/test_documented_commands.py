@@ -15,7 +15,9 @@ from markdown_pages import PAGES, ROOT, blocks, commands
 from clr.config import CONFIGS, load
 from sweep import arguments
 
-COMMANDS = sorted({command for page in PAGES for command in commands(page)})
+# The commands of docs/your-own.md need the files that the page writes: test_your_own.py runs them.
+CHECKED = [page for page in PAGES if page.name != "your-own.md"]
+COMMANDS = sorted({command for page in CHECKED for command in commands(page)})
 MAKEFILE = (ROOT / "Makefile").read_text()
 # Commands of other programs, which only have to be well-formed.
 FOREIGN = {"git", "cd", "pre-commit", "exit", "[", "conda", "export"}

@@ -9,7 +9,8 @@ from entry_points import ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from clr.config import from_dict, load, name_problem
+from clr.config import from_dict, load
+from clr.config_checks import name_problem
 from clr.runs.command import command
 from clr.runs.identity import run_id
 
@@ -75,6 +76,8 @@ def test_the_command_is_as_one_would_type_it():
         ["dataset=folder", "dataset.path=/my", "dataset.name=flowers", "dataset.short_side=64"],
         ["optimizer=sgd", "+optimizer.momentum=0.9", "+optimizer.nesterov=true", "precision=bf16"],
         ["optimizer.name=mine", "optimizer._target_='my.own:Rate, v2'", "~optimizer.f_star"],
+        ["model.name=mine", "model._target_=my.own.net", "~model.stem", "+model.width=3"],
+        ["model=resnet50", "~model.init", "model.norm=sync"],
         ["optimizer.name=mine", "+optimizer.deep={a: [1, x, {b: 'it, is'}], c: {}}"],
     ],
 )

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from entry_points import ROOT
 
-from clr.config import CONFIGS, NAME_BYTES, from_dict, load
+from clr.config import CONFIGS, from_dict, load
+from clr.config_checks import NAME_BYTES
 from clr.errors import UserError
 from clr.overrides import format_value
 
@@ -36,6 +37,12 @@ from clr.overrides import format_value
         ("optimizer.name=''", "has no name"),
         ("optimizer._target_=null", "has no _target_"),
         ("optimizer._target_=3", "optimizer._target_=3 is not the name of a class"),
+        ("~model.name", "the model's config has no name; see configs/model/resnet18.yaml"),
+        ("model._target_=null", "the model's config has no _target_"),
+        ("model._target_=3", "model._target_=3 is not the name of a class"),
+        ("+model.num_classes=3", "model.num_classes cannot be set: it is the number of classes"),
+        ("+model._args_=[3]", "model._args_ cannot be set: give arguments by name"),
+        (f"model.name={'m' * 33}", "is longer than 32 bytes; use a shorter name"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused(override, message):
@@ -50,15 +57,10 @@ def test_a_learning_rate_is_a_finite_number(rate):
         load(["optimizer=sgd", f"optimizer.lr={rate}"])
 
 
-def test_the_corridor_meter_and_synchronized_norms_exclude_each_other():
-    with pytest.raises(UserError, match=r"second derivatives.*use batch or group"):
-        load(["diagnostics=corridor_meter", "model.norm=sync"])
-
-
 NOT_NAMES = ["a/b", "../../x", "..", ".hidden", "a\\b", "~root", "-rf", " a", "a ", "a\nb", "a\0b"]
 
 
-@pytest.mark.parametrize("key", ["dataset.name", "optimizer.name"])
+@pytest.mark.parametrize("key", ["dataset.name", "model.name", "optimizer.name"])
 @pytest.mark.parametrize("name", [*NOT_NAMES, "\udcff", "é" * (NAME_BYTES // 2 + 1)])
 @pytest.mark.slow
 def test_a_name_that_cannot_be_part_of_a_file_name_is_refused(key, name):

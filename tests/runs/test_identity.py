@@ -1,7 +1,7 @@
 """Run ids: published ids stay, and configs that mean the same numbers have the same id."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from entry_points import ROOT
@@ -12,19 +12,45 @@ from clr.runs.identity import run_id, wandb_id
 
 FINGERPRINT = "f" * 64
 SGD = ("optimizer=sgd",)
+OWN = (
+    *("~model.stem", "~model.init", "~model.norm"),
+    *("model.name=net", "model._target_=torchvision.models.mobilenet_v3_small"),
+)
 
 
 def name(*overrides):
     return run_id(load(overrides), FINGERPRINT)
 
 
-@pytest.mark.parametrize("protocol", ["quick", "cpu"])
-def test_ids_of_committed_runs_are_reproduced(protocol):
+def committed_runs(protocol):
     lines = (ROOT / "results" / protocol / "runs.jsonl").read_text().splitlines()
-    assert len(lines) >= 30
-    for line in lines:
-        run = json.loads(line)
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize(("protocol", "fewest"), [("quick", 30), ("cpu", 30), ("overnight", 11)])
+def test_ids_of_committed_runs_are_reproduced(protocol, fewest):
+    runs = committed_runs(protocol)
+    assert len(runs) >= fewest
+    for run in runs:
         assert run_id(from_dict(run["config"]), run["data"]["fingerprint"]) == run["run_id"]
+
+
+def test_stored_configs_without_a_target_are_those_of_the_resnets():
+    """Committed runs were stored before models had a `_target_`, some without `init` or `norm`."""
+    for run in committed_runs("cpu"):
+        config = run["config"]
+        config["model"] = {k: v for k, v in config["model"].items() if k in ("name", "stem")}
+        if run["config"]["model"]["name"] == "resnet18":
+            current = load(["model=resnet18"]).model
+            assert from_dict(config).model == current
+    with pytest.raises(UserError, match="the model's config has no _target_; see configs/model"):
+        from_dict({**config, "model": {"name": "mine"}})
+
+
+def test_a_stored_config_with_a_target_is_kept():
+    cfg = load(OWN)
+    assert from_dict(asdict(cfg)) == cfg
+    assert from_dict(asdict(load(["model=resnet50"]))).model["init"] == "zero"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +83,9 @@ def test_execution_settings_do_not_change_the_id(overrides):
         ["model.norm=group"],
         ["model.init=zero"],
         ["model=resnet50"],
+        ["model.name=mine"],
+        ["model._target_=clr.training.models.resnet50"],
+        ["model._target_=my.own.resnet18"],
         ["precision=bf16"],
         ["dataset.flip=true"],
         ["dataset.crop_padding=2"],
@@ -66,6 +95,14 @@ def test_execution_settings_do_not_change_the_id(overrides):
 )
 def test_what_determines_the_results_changes_the_id(overrides):
     assert name(*overrides) != name()
+
+
+@pytest.mark.parametrize(
+    "override", ["model.name=other", "model._target_=torchvision.models.resnet18", "+model.x=1"]
+)
+def test_what_determines_a_model_of_ones_own_changes_the_id(override):
+    assert name(*OWN, override) != name(*OWN)
+    assert name(*OWN).startswith("digits-net-b64-clr-s0-")
 
 
 def test_the_data_change_the_id():
@@ -88,6 +125,11 @@ def test_the_data_change_the_id():
         ([*SGD, "+optimizer.foreach=null"], [*SGD]),
         ([*SGD, "optimizer._target_=torch.optim.sgd.SGD"], [*SGD]),
         ([*SGD, "~optimizer.lr"], [*SGD, "optimizer.lr=0.001"]),
+        (["~model.stem"], []),
+        (["~model.init", "~model.norm"], []),
+        ([*OWN, "model._target_=torchvision.models.mobilenetv3.mobilenet_v3_small"], OWN),
+        ([*OWN, "+model.progress=true", "+model.weights=null"], OWN),
+        ([*OWN, "+model.dropout=0"], [*OWN, "+model.dropout=0.0"]),
         (
             [*SGD, "optimizer._target_=torch.optim.Adam", "+optimizer.betas=[0.9,0.999]"],
             [*SGD, "optimizer._target_=torch.optim.Adam"],

@@ -101,6 +101,12 @@ def test_the_overrides_of_quick_are_those_of_the_committed_runs():
     assert figures["4"] == containing(expected, "optimizer=clr")
 
 
+def test_a_task_may_name_its_model():
+    figures, _ = planned_figures("quick", "+protocol.tasks.cifar10.model=resnet50", "figure=[2,6]")
+    for runs in figures.values():
+        assert containing(runs, "model=resnet50") == runs
+
+
 @pytest.mark.parametrize("protocol", PAPER)
 def test_the_corridor_meter_measures_the_runs_of_figure_2_for_every_figure(protocol):
     figures, runs = planned_figures(protocol)

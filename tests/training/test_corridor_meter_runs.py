@@ -10,6 +10,7 @@ from entry_points import PLAIN, TINY, Train, ranks
 
 from clr.config import load
 from clr.errors import UserError
+from clr.training.model_check import check_model
 from clr.training.recorder import METER_COLUMNS
 
 pytestmark = pytest.mark.slow
@@ -130,7 +131,7 @@ def test_a_completed_run_is_only_trained_again_for_measures_that_it_lacks(tmp_pa
 
 def test_sync_norm_cannot_be_measured():
     with pytest.raises(UserError, match="use batch or group"):
-        load(["diagnostics.every=1", "model.norm=sync"])
+        check_model(load(["diagnostics.every=1", "model.norm=sync"]), 10)
 
 
 def test_a_diverged_run_is_measured_up_to_its_last_step(tmp_path):

@@ -1,4 +1,4 @@
-"""The networks: torchvision's own, but for what the config changes."""
+"""The networks: torchvision's own, but for what the config changes, and a user's own."""
 
 import math
 
@@ -7,14 +7,18 @@ import torch
 import torchvision
 from torch import nn
 
-from clr.config import ModelConfig
+from clr.config import load
 from clr.training.models import build_model
+
+
+def config(name, init="torchvision", **options):
+    return {**load([f"model={name}"]).model, "init": init, **options}
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_the_default_is_torchvisions_and_leaves_the_global_generator(name):
     torch.manual_seed(5)
-    ours = build_model(ModelConfig(name), 10, seed=3)
+    ours = build_model(config(name), 10, seed=3)
     after = torch.rand(1)
     torch.manual_seed(5)
     assert torch.equal(after, torch.rand(1))
@@ -30,7 +34,7 @@ def test_the_default_is_torchvisions_and_leaves_the_global_generator(name):
 @pytest.mark.parametrize("norm", ["batch", "group"])
 @pytest.mark.slow
 def test_at_zero_every_block_is_its_shortcut_and_all_classes_are_alike(name, blocks, norm):
-    model = build_model(ModelConfig(name, init="zero", norm=norm), 10, seed=0)
+    model = build_model(config(name, init="zero", norm=norm), 10, seed=0)
     inputs = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     loss = nn.functional.cross_entropy(model(inputs), torch.arange(4))
     assert loss.item() == pytest.approx(math.log(10), abs=1e-6)
@@ -45,15 +49,15 @@ def test_at_zero_every_block_is_its_shortcut_and_all_classes_are_alike(name, blo
 
 
 def test_the_rest_is_drawn_as_without_zeros():
-    zero = build_model(ModelConfig("resnet50", init="zero"), 10, seed=0).state_dict()
-    default = build_model(ModelConfig("resnet50"), 10, seed=0).state_dict()
+    zero = build_model(config("resnet50", init="zero"), 10, seed=0).state_dict()
+    default = build_model(config("resnet50"), 10, seed=0).state_dict()
     other = {key for key in default if not torch.equal(zero[key], default[key])}
     assert {"fc.weight", "fc.bias"} < other
     assert all(key.endswith("bn3.weight") for key in other - {"fc.weight", "fc.bias"})
 
 
 def test_the_small_stem_keeps_the_pixels():
-    model = build_model(ModelConfig("resnet18", stem="cifar"), 10, seed=0)
+    model = build_model(config("resnet18", stem="cifar"), 10, seed=0)
     seen = []
     model.layer1.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
     model(torch.zeros(2, 3, 32, 32))
@@ -61,7 +65,7 @@ def test_the_small_stem_keeps_the_pixels():
 
 
 def test_group_norm_sees_no_other_image():
-    model = build_model(ModelConfig("resnet18", norm="group"), 10, seed=0).double()
+    model = build_model(config("resnet18", norm="group"), 10, seed=0).double()
     images = torch.randn(
         4, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )

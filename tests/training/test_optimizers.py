@@ -25,7 +25,7 @@ from clr.training.optimizers import build_optimizer, check_optimizer, take_step
         (["+optimizer.momentum=nan"], "optimizer.momentum=nan is not a number"),
         (["+optimizer.momentum=abc"], "cannot be built with lr=0.1, momentum=abc"),
         (["+optimizer.foo=1"], "cannot be built with lr=0.1, foo=1"),
-        (["optimizer._target_=torch.optim.Nope"], "cannot be built"),
+        (["optimizer._target_=torch.optim.Nope"], "cannot be imported (torch.optim has no Nope)"),
         (["+optimizer.nesterov=true"], "cannot be built with lr=0.1, nesterov=True"),
         (["optimizer._target_=torch.optim.LBFGS"], "its step requires closure"),
         (["optimizer._target_=torch.optim.SparseAdam"], "its step requires sparse gradients"),

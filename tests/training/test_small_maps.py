@@ -43,6 +43,14 @@ def test_a_network_keeps_its_loss_gradients_curvature_and_state_dict(name):
     torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-8)
 
 
+def test_an_image_without_a_batch_is_convolved():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False))
+    image = torch.randn(3, 2, 2)
+    expected = model(image)
+    use_matrix_products(model)
+    assert torch.equal(model(image), expected)
+
+
 def test_other_convolutions_stay():
     layers = [
         nn.Conv2d(4, 4, 1, bias=False),
@@ -51,7 +59,11 @@ def test_other_convolutions_stay():
         nn.Conv2d(4, 4, 3, padding=1, groups=2, bias=False),
         nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect", bias=False),
         nn.Conv2d(4, 4, 3, padding=2, dilation=2, bias=False),
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3, padding=1, bias=False)),
+        nn.utils.spectral_norm(nn.Conv2d(4, 4, 3, padding=1, bias=False)),
+        nn.Conv2d(4, 4, 3, padding=1, bias=False),
     ]
+    layers[-1].register_forward_hook(lambda layer, inputs, output: 2 * output)
     model = nn.Sequential(*layers)
     use_matrix_products(model)
     assert list(model) == layers

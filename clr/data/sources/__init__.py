@@ -1,4 +1,4 @@
-"""Sources of original images: scikit-learn's digits, CIFAR-10, ImageNet's layout, image folders."""
+"""Sources of original images: scikit-learn's digits, CIFAR, ImageNet's layout, image folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from clr.config import DatasetConfig
 from clr.data.info import Crop
 from clr.data.sources.base import Source
-from clr.data.sources.cifar10 import open_cifar10
+from clr.data.sources.cifar import open_cifar
 from clr.data.sources.digits import Digits
 from clr.data.sources.folders import ImageFolder, ImageNet
 from clr.errors import UserError
@@ -25,12 +25,13 @@ def open_source(dataset: DatasetConfig) -> Source:
     path = None if dataset.path is None else os.path.expanduser(dataset.path)
     if dataset.source == "digits":
         return Digits(dataset)
-    if dataset.source == "cifar10":
-        return open_cifar10(dataset, path or os.path.join("data", "cifar10"))
+    if dataset.source in ("cifar10", "cifar100"):
+        return open_cifar(dataset, path or os.path.join("data", dataset.source))
     folders = {"imagenet": ImageNet, "folder": ImageFolder}
     if dataset.source not in folders:
         raise UserError(
-            f"dataset.source={dataset.source} is unknown; use digits, cifar10, imagenet or folder"
+            f"dataset.source={dataset.source} is unknown; use digits, cifar10, cifar100, imagenet "
+            "or folder"
         )
     folder = folders[dataset.source]
     if path is None:

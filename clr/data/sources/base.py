@@ -37,6 +37,11 @@ class Source(ABC):
     def classes(self) -> list[str]:
         """Names of the classes, in the order of their labels."""
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, known also before a download."""
+        return len(self.classes)
+
     @abstractmethod
     def stamp(self) -> Any:
         """A JSON value that changes when the originals do."""

@@ -20,7 +20,8 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", 
 def list_classes(root: str) -> Listing:
     """Files of each class in `root`: those in CLASS/ and in all folders below it.
 
-    Hidden files and folders are ignored, links are followed, and each file is stat'ed once.
+    Hidden files and folders are ignored, and so is Tiny-ImageNet's CLASS/CLASS_boxes.txt. Links are
+    followed, and each file is stat'ed once.
 
     Raises:
         UserError: there is no class, a class has no files, an image is outside of the class
@@ -36,7 +37,8 @@ def list_classes(root: str) -> Listing:
         raise UserError(f"{root} has no classes; put the images of each class into a folder in it")
     listing = {}
     for name in sorted(names):
-        files = sorted(_walk(root, name, ()))
+        boxes = f"{name}/{name}_boxes.txt"
+        files = sorted(entry for entry in _walk(root, name, ()) if entry[0] != boxes)
         if not files:
             raise UserError(
                 f"{os.path.join(root, name)} has no images; add some, or delete this class from "

@@ -1,4 +1,4 @@
-"""CIFAR-10: the official batches, downloaded if missing, or an image folder of the same images."""
+"""CIFAR-10 and CIFAR-100: the official batches, downloaded if missing, or image folders of them."""
 
 from __future__ import annotations
 
@@ -17,29 +17,38 @@ from clr.data.sources.folders import ImageFolder
 from clr.errors import UserError
 
 
-def open_cifar10(dataset: DatasetConfig, path: str) -> Source:
-    """The official batches in `path`, else an image folder there, else batches to be downloaded."""
-    batches = CifarBatches(dataset, path)
+def open_cifar(dataset: DatasetConfig, path: str) -> Source:
+    """The official batches in `path`, else an image folder there, else batches to be downloaded.
+
+    `dataset.source` says which of the two datasets it is: cifar10 or cifar100.
+    """
+    batches = _BATCHES[dataset.source](dataset, path)
     if batches.is_available() or not os.path.isdir(os.path.join(path, "train")):
         return batches
     folder = ImageFolder(dataset, path)
-    if folder.is_jpeg:
-        folder.kind, folder.title = "cifar10-jpeg", "CIFAR-10 (JPEG copy)"
-    else:
-        folder.kind, folder.title = "cifar10-folder", "CIFAR-10 (image folder)"
+    form, copy = ("jpeg", "JPEG copy") if folder.is_jpeg else ("folder", "image folder")
+    folder.kind, folder.title = f"{dataset.source}-{form}", f"{batches.title} ({copy})"
     return folder
 
 
-class CifarBatches(Source):
+class Cifar10Batches(Source):
     """CIFAR-10's official batches, downloaded, verified and read by torchvision."""
 
     kind = "cifar10-batches"
     title = "CIFAR-10"
+    num_classes = 10
+    folder_name = "cifar-10-batches-py"
 
     def __init__(self, dataset: DatasetConfig, path: str) -> None:
         super().__init__(dataset)
         self.path = path
-        self.folder = os.path.join(path, "cifar-10-batches-py")
+        self.folder = os.path.join(path, self.folder_name)
+
+    def reader(self) -> Any:
+        """torchvision's class of the dataset."""
+        from torchvision.datasets import CIFAR10
+
+        return CIFAR10
 
     @cached_property
     def classes(self) -> list[str]:
@@ -65,35 +74,50 @@ class CifarBatches(Source):
         lock = os.path.join(self.path, ".download.lock")
         try:
             os.makedirs(self.path, exist_ok=True)
-            with locked(lock, "CIFAR-10: another process is downloading it; waiting"):
+            with locked(lock, f"{self.title}: another process is downloading it; waiting"):
                 if not self.is_available():
                     self._download(os.path.join(self.path, ".download.partial"))
         except (RuntimeError, OSError) as error:
             raise UserError(
-                f"CIFAR-10 is not in {self.path}, and downloading it failed ({error}); put "
-                "cifar-10-batches-py (https://www.cs.toronto.edu/~kriz/cifar.html) or "
+                f"{self.title} is not in {self.path}, and downloading it failed ({error}); put "
+                f"{self.folder_name} (https://www.cs.toronto.edu/~kriz/cifar.html) or "
                 f"train/CLASS/* and test/CLASS/* into {self.path}"
             ) from None
 
     def _download(self, partial: str) -> None:
-        from torchvision.datasets import CIFAR10
         from torchvision.datasets.utils import download_url, extract_archive
 
-        download_url(CIFAR10.url, self.path, CIFAR10.filename, CIFAR10.tgz_md5)
+        reader = self.reader()
+        download_url(reader.url, self.path, reader.filename, reader.tgz_md5)
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-        extract_archive(os.path.join(self.path, CIFAR10.filename), partial)
-        CIFAR10(partial)  # verifies the checksum of each batch
+        extract_archive(os.path.join(self.path, reader.filename), partial)
+        reader(partial)  # verifies the checksum of each batch
         os.rename(os.path.join(partial, os.path.basename(self.folder)), self.folder)
         os.rmdir(partial)
 
     def _open(self, split: Split) -> Any:
-        from torchvision.datasets import CIFAR10
-
         try:
-            return CIFAR10(self.path, train=split == "train")
+            return self.reader()(self.path, train=split == "train")
         except (RuntimeError, OSError, ValueError, KeyError, EOFError) as error:
             reason = str(error).split(".")[0]  # the rest is torchvision's advice on its arguments
             raise UserError(
                 f"{self.folder} is incomplete or damaged ({reason}); if no other program is still "
                 "unpacking it, delete it to download it again"
             ) from None
+
+
+class Cifar100Batches(Cifar10Batches):
+    """CIFAR-100's official batches, with its 100 fine labels."""
+
+    kind = "cifar100-batches"
+    title = "CIFAR-100"
+    num_classes = 100
+    folder_name = "cifar-100-python"
+
+    def reader(self) -> Any:
+        from torchvision.datasets import CIFAR100
+
+        return CIFAR100
+
+
+_BATCHES = {"cifar10": Cifar10Batches, "cifar100": Cifar100Batches}
