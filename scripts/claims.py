@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import pandas as pd
+
 from clr.analysis import tables as figure_tables
 from clr.analysis.cells import cells_markdown, read_cells
 from clr.analysis.verdicts import display
@@ -26,7 +28,13 @@ def parse_arguments() -> argparse.Namespace:
         epilog="example: python scripts/claims.py results/quick",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, help="results of a protocol, such as results/quick")
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help="results of a protocol, such as results/quick",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         "--markdown",
@@ -36,7 +44,8 @@ def parse_arguments() -> argparse.Namespace:
     form.add_argument(
         "--matrix",
         action="store_true",
-        help="print the matrix of README.md (settings × claims) instead; write no files",
+        help="print the matrix of README.md (settings × claims) instead, one for all folders; "
+        "write no files",
     )
     form.add_argument(
         "--cells",
@@ -49,22 +58,32 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     rules = claim_rules.load()
-    if arguments.cells:
-        print(_cells(arguments.folder, rules))
-        return
-    tables = judge(read(arguments.folder, rules.window_epochs), rules)
-    claims = tables["claims"]
-    if arguments.markdown:
-        print(display.markdown(claims))
-        return
     if arguments.matrix:
-        print(display.matrix(claims))
+        claims = [_judge(folder, rules)["claims"] for folder in arguments.folders]
+        print(display.matrix(pd.concat(claims, ignore_index=True)))
         return
+    for folder in arguments.folders:
+        if arguments.cells:
+            print(_cells(folder, rules))
+        elif arguments.markdown:
+            print(display.markdown(_judge(folder, rules)["claims"]))
+        else:
+            _write(folder, rules)
+
+
+def _judge(folder: Path, rules: claim_rules.Rules) -> dict[str, pd.DataFrame]:
+    return judge(read(folder, rules.window_epochs), rules)
+
+
+def _write(folder: Path, rules: claim_rules.Rules) -> None:
+    """Judge one folder, write its tables and print the verdicts."""
+    tables = _judge(folder, rules)
+    claims = tables["claims"]
     for name, table in tables.items():
-        write_table(table, arguments.folder, name)
+        write_table(table, folder, name)
     display.print_tables(display.terminal(claims))
     print(display.written(claims))
-    print(f"{display.summary(claims)}; tables in {arguments.folder}")
+    print(f"{display.summary(claims)}; tables in {folder}")
 
 
 def _cells(folder: Path, rules: claim_rules.Rules) -> str:
