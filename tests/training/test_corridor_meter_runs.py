@@ -8,9 +8,6 @@ import pytest
 import torch
 from entry_points import PLAIN, TINY, Train, ranks
 
-from clr.config import load
-from clr.errors import UserError
-from clr.training.model_check import check_model
 from clr.training.recorder import METER_COLUMNS
 
 pytestmark = pytest.mark.slow
@@ -127,11 +124,6 @@ def test_a_completed_run_is_only_trained_again_for_measures_that_it_lacks(tmp_pa
     assert stamps[2:] == [stamps[2]] * 4, "a run with all the measures was trained again"
     killed(tmp_path, "runs", "diagnostics.every=1", step=2)
     assert not list(tmp_path.glob("runs/*/run.json")), "its records are half overwritten"
-
-
-def test_sync_norm_cannot_be_measured():
-    with pytest.raises(UserError, match="use batch or group"):
-        check_model(load(["diagnostics.every=1", "model.norm=sync"]), 10)
 
 
 def test_a_diverged_run_is_measured_up_to_its_last_step(tmp_path):
