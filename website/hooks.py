@@ -28,7 +28,8 @@ API = {
 }
 # A fence, a code span, or the target of a link or image, of which only the last is changed.
 LINK = re.compile(
-    r"(?P<code>^```.*?^```$|`[^`\n]*`)|(?<=\]\()(?P<target>[^)\s]+)(?=\))", re.M | re.S
+    r"(?P<code>^```.*?^```$|`[^`\n]*`)|(?<=\]\()(?P<target>[^)\s]+)(?=(?: \"[^\"\n]*\")?\))",
+    re.M | re.S,
 )
 
 
