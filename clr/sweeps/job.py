@@ -15,7 +15,7 @@ from clr.errors import Busy, Stopped, UserError, first_line
 from clr.runs.store import Store
 from clr.sweeps.failure import Failure, report_failure
 from clr.training.distributed import Ranks, join
-from clr.training.trainer import train
+from clr.training.trainer import train_unless_completed
 
 
 def train_run(store: str, name: str, patience: float) -> None:
@@ -57,8 +57,9 @@ def train_run(store: str, name: str, patience: float) -> None:
 def _train(store: str, name: str, ranks: Ranks, patience: float) -> None:
     cfg = Store(store).stored_config(name)
     info = prepare_once(cfg.dataset, cfg.data_dir, cfg.loader)
-    result = train(cfg, info, ranks, patience)
-    print(f"{result['status']}: {result['summary']['steps']} steps", flush=True)
+    result, was_trained = train_unless_completed(cfg, info, ranks, patience)
+    steps = f"{result['status']}: {result['summary']['steps']} steps"
+    print(steps if was_trained else "another process has completed it", flush=True)
 
 
 @contextmanager

@@ -44,6 +44,13 @@ from clr.training.signals import StopSignal
 def train(
     cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patience: float | None = None
 ) -> dict[str, Any]:
+    """Return the content of the run's run.json, as `train_unless_completed` does."""
+    return train_unless_completed(cfg, info, ranks, patience)[0]
+
+
+def train_unless_completed(
+    cfg: TrainConfig, info: DatasetInfo, ranks: Ranks | None = None, patience: float | None = None
+) -> tuple[dict[str, Any], bool]:
     """Train the run `cfg` on the prepared data `info`, unless the store has its result.
 
     All ranks call this together. An interrupted run resumes from its newest checkpoint.
@@ -54,7 +61,7 @@ def train(
             known whether that process is alive, at most 30 s (`Store.claim`).
 
     Returns:
-        The content of the run's run.json.
+        The content of the run's run.json, and whether this call trained the run.
 
     Raises:
         Stopped: after a checkpoint, when a signal asked for that.
@@ -66,7 +73,7 @@ def train(
     check_model(cfg, len(info.classes))
     store, name = Store(cfg.store), run_id(cfg, info.fingerprint)
     if (result := ranks.broadcast(lambda: store.completed(name, cfg))) is not None:
-        return result
+        return result, False
 
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
@@ -76,7 +83,7 @@ def train(
         # Lock the run. Another process may have finished it while this one waited for the lock.
         lock = stack.enter_context(store.claim(name, patience)) if ranks.is_main else None
         if (result := ranks.broadcast(lambda: store.completed(name, cfg))) is not None:
-            return result
+            return result, False
         folder = ranks.broadcast(lambda: store.begin(name, cfg, info.fingerprint))
         claim = RunClaim(name, folder, lock, stop)
 
@@ -95,7 +102,7 @@ def train(
             store.finish(name, record)
             return record
 
-        return ranks.broadcast(finish)
+        return ranks.broadcast(finish), True
 
 
 class _Diverged(Exception):
