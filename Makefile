@@ -68,6 +68,7 @@ bench: .venv/ready
 	$(PY) bench/options.py
 	$(PY) bench/corridor_meter.py
 	$(PY) bench/small_maps.py
+	$(PY) bench/store.py
 
 wandb-sync: .venv/ready
 	find $(STORE) -type d -name 'offline-run-*' | xargs -r .venv/bin/wandb sync --yes $(ARGS)
