@@ -4,6 +4,7 @@ import base64
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import report_folder
 
@@ -127,8 +128,10 @@ def test_plots_replace_the_pictures_and_show_numbers_at_the_pointer(browser, rep
     assert browser.tooltips() == []
     browser.point_at("figure2-1", 0.5, 0.9)  # far below the curves
     (tooltip,) = browser.wait(browser.tooltips)
+    curves = pd.read_csv(report.parent / "curves.csv").query("batch_size == 256")
+    best = re.escape(f"{curves.loc[curves['best_by_final_loss'], 'learning_rate'].item():g}")
     said = re.fullmatch(
-        r"step (\d+)\nCLR: ([\d.]+) \(([\d.]+) – ([\d.]+)\)\nSGD 0\.03: [\d.]+ \(.*\)", tooltip
+        rf"step (\d+)\nCLR: ([\d.]+) \(([\d.]+) – ([\d.]+)\)\nSGD {best}: [\d.]+ \(.*\)", tooltip
     )
     assert said, tooltip
     step, mean, low, high = int(said[1]), *map(float, said.group(2, 3, 4))
