@@ -50,19 +50,26 @@ def test_with_grad_scaler_the_rate_is_that_of_the_unscaled_loss(monkeypatch):
     check_rates(steps, batches, rel=1e-2)  # of float16
 
 
-@pytest.mark.parametrize("name", sorted(ON_RANKS))
-@pytest.mark.slow
-def test_two_ranks_take_the_steps_of_one_process(name, capsys):
-    importlib.import_module("plain_loop").main()
-    expected = epochs(capsys.readouterr().out)
+def run_on_two_ranks(name):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    run = subprocess.run(
+    return subprocess.run(
         [*torchrun, "--nproc-per-node", "2", f"examples/{name}.py"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize("name", sorted(ON_RANKS))
+@pytest.mark.slow
+def test_two_ranks_take_the_steps_of_one_process(name, capsys):
+    importlib.import_module("plain_loop").main()
+    expected = epochs(capsys.readouterr().out)
+    run = run_on_two_ranks(name)
+    if "terminate called without an active exception" in run.stderr:
+        # PyTorch ended a process before one of its own threads, which happens rarely.
+        run = run_on_two_ranks(name)
     assert run.returncode == 0, run.stderr
     printed = epochs(run.stdout)
     assert len(printed) == len(expected) == 5
