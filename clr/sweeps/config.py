@@ -28,6 +28,7 @@ class TaskConfig:
     batch_sizes: list[int] | None = None  # of the figures over batch sizes
     epochs_at: dict[int, int] | None = None  # by batch size: epochs instead of those of `overrides`
     learning_rates: Numbers = field(default_factory=list)  # of optimizers with the key lr
+    learning_rates_at: dict[int, Numbers] | None = None  # by batch size: instead of those above
     model: str | None = None  # a file of configs/model, instead of the one that a figure names
     optimizers: list[str] | None = None  # in addition to a figure's own, where it shows each task
     max_lr: Any = None  # of optimizers with the key max_lr; null is their own default

@@ -67,7 +67,7 @@ def _need_overrides(need: NeedConfig, task: TaskConfig, seed: int) -> Iterator[l
     further = task.optimizers or [] if need.task == EACH else []
     for batch_size in _batch_sizes(need, task):
         for optimizer in dict.fromkeys([*need.optimizers, *further]):
-            for choice in _optimizer_overrides(optimizer, task):
+            for choice in _optimizer_overrides(optimizer, task, batch_size):
                 yield [
                     *task.overrides,
                     *_epochs(task, batch_size),
@@ -100,15 +100,16 @@ def _corridor_meter(task: TaskConfig, batch_size: int, choice: list[str]) -> lis
     return [f"diagnostics.every={task.corridor_meter_every}"]
 
 
-def _optimizer_overrides(optimizer: str, task: TaskConfig) -> list[list[str]]:
-    """Return one list for each of the task's learning rates, or a single one without the key lr."""
+def _optimizer_overrides(optimizer: str, task: TaskConfig, batch_size: int) -> list[list[str]]:
+    """Return one list for each learning rate at a batch size, or a single one without the key lr."""
     keys = _optimizer_keys(optimizer)
     common = [f"optimizer={optimizer}"]
     if task.max_lr is not None and "max_lr" in keys:
         common.append(f"optimizer.max_lr={task.max_lr}")
     if "lr" not in keys:
         return [common]
-    return [[*common, f"optimizer.lr={rate}"] for rate in task.learning_rates]
+    rates = (task.learning_rates_at or {}).get(batch_size, task.learning_rates)
+    return [[*common, f"optimizer.lr={rate}"] for rate in rates]
 
 
 @cache
