@@ -126,10 +126,10 @@ def test_the_corridor_meter_measures_the_runs_of_figure_2_for_every_figure(proto
 def test_a_batch_size_can_have_a_budget_and_rates_of_its_own():
     _, runs = planned_figures("overnight")
     own = containing(runs, "batch_size=512")
-    assert containing(own, "epochs=6") == own
+    assert containing(own, "epochs=8") == own
     # The later override counts.
-    assert all(run.index("epochs=20") < run.index("epochs=6") for run in own)
-    assert not containing(containing(runs, "batch_size=4096"), "epochs=6")
+    assert all(run.index("epochs=20") < run.index("epochs=8") for run in own)
+    assert not containing(containing(runs, "batch_size=4096"), "epochs=8")
     rates = [override for run in own for override in run if "optimizer.lr=" in override]
     assert rates == ["optimizer.lr=0.03", "optimizer.lr=0.1", "optimizer.lr=0.3"] * 3
 
