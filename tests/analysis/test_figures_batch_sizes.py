@@ -144,6 +144,15 @@ def test_the_last_panel_of_figure_6_shows_the_final_loss_with_bars_over_the_seed
         assert bars.get_segments()[0][:, 1] == pytest.approx([end, 6 * end])
 
 
+def test_equal_final_losses_have_bars_of_length_0(tmp_path):
+    # The mean of three times 0.7 is rounded to below 0.7.
+    edit_runs(write(tmp_path), lambda runs: runs["batch_size"] == 256, final_train_loss=0.7)
+    assert pd.Series([0.7] * 3).mean() < 0.7
+    *_, last = drawing(tmp_path, 6).axes
+    for container in last.containers:
+        assert container.lines[2][0].get_segments()[1][:, 1] == pytest.approx([0.7, 0.7])
+
+
 def test_figure_6_picks_the_best_rate_at_each_batch_size(tmp_path):
     def better(runs):
         return (runs["batch_size"] == 256) & (runs["learning_rate"] == 0.3)

@@ -108,6 +108,5 @@ def _draw_bars(ax: Axes, own: Iterable[tuple[int, RunGroup]], look: style.Look) 
     sizes, groups = zip(*own, strict=True)
     finals = [group.runs["final_train_loss"] for group in groups]
     means = [final.mean() for final in finals]
-    below = [final.mean() - final.min() for final in finals]
-    above = [final.max() - final.mean() for final in finals]
-    ax.errorbar(sizes, means, [below, above], label=groups[0].name, **look)
+    bars = panels.bar_lengths(means, map(min, finals), map(max, finals))
+    ax.errorbar(sizes, means, bars, label=groups[0].name, **look)

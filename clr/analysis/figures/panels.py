@@ -151,6 +151,17 @@ def log_limits(
     return low / pad, high * pad * (high / low) ** (0.12 * legend_rows)
 
 
+def bar_lengths(
+    centers: Iterable[float], lows: Iterable[float], highs: Iterable[float]
+) -> np.ndarray:
+    """Lengths of error bars below and above their centers, of shape (2, number of centers).
+
+    The mean of equal numbers may be rounded to below the lowest of them; such a bar has length 0.
+    """
+    center, low, high = (np.asarray(list(numbers), float) for numbers in (centers, lows, highs))
+    return np.maximum([center - low, high - center], 0.0)
+
+
 def add_legend(ax: Axes, others: Iterable[RunGroup] = ()) -> None:
     """Add a legend of the main curves and levels, CLR first, then of the other rates.
 

@@ -212,8 +212,8 @@ def _draw_bars(ax: Axes, rows: dict[int, pd.Series], name: str, look: style.Look
     """Draw the ratio of one row for each batch size, with its interval, cut at the axis."""
     table = pd.DataFrame(list(rows.values()), columns=RATIO, index=list(rows), dtype=float)
     points = _points(table, ax.get_ylim())
-    errors = [points["mean"] - points["low"], points["high"] - points["mean"]]
-    return ax.errorbar(points.index, points["mean"], errors, label=name, **look)
+    bars = panels.bar_lengths(points["mean"], points["low"], points["high"])
+    return ax.errorbar(points.index, points["mean"], bars, label=name, **look)
 
 
 def _format_sizes(ax: Axes, sizes: list[int]) -> None:
