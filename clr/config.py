@@ -18,6 +18,7 @@ from omegaconf.errors import MissingMandatoryValue
 from clr.config_checks import (
     check_factory_config,
     check_learning_rate,
+    check_schedule,
     expanded_path,
     name_problem,
     normalized_name,
@@ -134,7 +135,7 @@ class TrainConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     # `name`, `_target_` and the arguments of the model's factory, which also gets `num_classes`.
     model: dict[str, Any] = field(default_factory=dict)
-    # `name`, `_target_` and the arguments of the optimizer.
+    # `name`, `_target_`, the arguments of the optimizer, and `schedule`, which the trainer applies.
     optimizer: dict[str, Any] = field(default_factory=dict)
     # Images per step, over all ranks. Batch norm has no variance for a single image.
     batch_size: int = _key(minimum=2)
@@ -225,6 +226,7 @@ def checked(composed: DictConfig) -> TrainConfig:
     check_factory_config("optimizer", cfg.optimizer)
     remove_tuning(cfg.optimizer)
     check_learning_rate(cfg.optimizer)
+    check_schedule(cfg.optimizer)
     return cfg
 
 

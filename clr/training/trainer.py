@@ -151,6 +151,8 @@ class Trainer:
         rate, norm_sq = take_step(self.setup.optimizer, loss, self.ranks)
         measures = self.session.meter.after_step(rate)
 
+        self.session.schedule.after_step()
+
         # 3. The records, which stay on the device for now.
         self.position = self.position.after_step(self.cfg.batch_size)
         result = StepNumbers(loss, rate, norm_sq, measures)

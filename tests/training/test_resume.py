@@ -73,7 +73,7 @@ def undisturbed(tmp_path_factory):
     ("optimizer", "kills"),
     [
         (["optimizer=clr"], 20),
-        (["optimizer=sgd", "+optimizer.momentum=0.9"], 3),
+        (["optimizer=sgd_momentum_cosine", "optimizer.lr=0.01"], 3),
         (
             [
                 "optimizer=sgd",
@@ -84,7 +84,7 @@ def undisturbed(tmp_path_factory):
             3,
         ),
     ],
-    ids=["clr", "momentum", "nadam"],
+    ids=["clr", "momentum and schedule", "nadam"],
 )
 def test_killed_at_random_moments_a_run_has_the_records_of_an_undisturbed_one(
     tmp_path, optimizer, kills
