@@ -17,6 +17,7 @@ from clr.errors import UserError
 from clr.optim import CLR, grad_norm_sq
 from clr.training.distributed import Ranks
 from clr.training.factories import call_factory, factory_label
+from clr.training.modes import set_optimizer_mode
 from clr.training.schedules import Schedule
 
 # Keys of `param_groups[0]` with the rate of the last step, by precedence: that of `clr.methods`,
@@ -70,16 +71,6 @@ def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Opt
             "the rate that is recorded; let the optimizer set it"
         )
     return optimizer
-
-
-def set_optimizer_mode(optimizer: torch.optim.Optimizer, training: bool) -> None:
-    """Switch an optimizer that has `train()` and `eval()`, such as Schedule-Free.
-
-    Such an optimizer trains and evaluates at different parameters.
-    """
-    switch = getattr(optimizer, "train" if training else "eval", None)
-    if callable(switch):
-        switch()
 
 
 def take_step(

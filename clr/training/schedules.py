@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from clr.errors import UserError
 from clr.training.factories import factory_label
+from clr.training.modes import has_modes
 
 
 class Schedule:
@@ -41,7 +42,7 @@ class Schedule:
         self._scheduler: LambdaLR | None = None
         if "schedule" not in config:
             return
-        if callable(getattr(optimizer, "eval", None)):
+        if has_modes(optimizer):
             raise self._refusal("averages its parameters over the steps in place of a schedule")
         if isinstance(optimizer.param_groups[0]["lr"], Tensor):
             raise self._refusal("computes the rate of each step itself")
