@@ -58,7 +58,8 @@ class Schedule:
         if self._scheduler is None:
             return
         rates = [group["lr"] for group in self._optimizer.param_groups]
-        if any(isinstance(rate, Tensor) for rate in rates) or rates != self._scheduler.get_last_lr():
+        are_tensors = any(isinstance(rate, Tensor) for rate in rates)
+        if are_tensors or rates != self._scheduler.get_last_lr():
             raise self._refusal("computes the rate of each step itself")
         self._scheduler.step()
 
