@@ -1,6 +1,6 @@
 """Each file of configs/optimizer: it trains, resumes, records the rate that it used, and is safe.
 
-A new file is tested by being there. If its step is not rate · gradient, `method_cases` has what is.
+A new file is tested by being there. If its step is not rate · gradient, `config_cases` has what is.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 from entry_points import on_ranks
-from method_cases import DECAYED, DIRECTION, MOVED, NAMES, STEPS, Training
+from config_cases import DECAYED, DIRECTION, MOVED, NAMES, STEPS, Training
 from methods_page import rows
 from torch import nn
 
