@@ -3,7 +3,7 @@
 # make figures                 redraw the figures from the tables in results/PROTOCOL
 # make claims                  judge the claims again, and compare the results with the committed ones
 # make report                  write results/PROTOCOL/report.html again
-# make test                    all tests except make slurm-test and make browser-test; installs what examples/ and make docs need, and TensorBoard
+# make test                    all tests except make slurm-test and make browser-test; installs what examples/ and make docs need, TensorBoard and the methods of requirements-arena.txt
 # make test-fast               the same without the slow tests
 # make slurm-test              tests on a SLURM of two nodes on this host, which it installs (Debian, as root)
 # make wandb-sync              upload offline runs to W&B, from a host with internet access
@@ -39,7 +39,7 @@ claims: .venv/ready
 report: .venv/ready
 	$(PY) scripts/report.py results/$(PROTOCOL)
 
-test: .venv/examples .venv/docs
+test: .venv/examples .venv/docs .venv/arena
 	$(PY) -m pytest $(PARALLEL)
 
 test-fast: .venv/ready
@@ -84,6 +84,11 @@ clean:
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt \
 		-r requirements-examples.txt -r requirements-tensorboard.txt
 	touch .venv/examples
+
+# Methods that CLR is compared with: less than 1 MB.
+.venv/arena: .venv/ready requirements-arena.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-arena.txt
+	touch .venv/arena
 
 # mkdocs and the checks of the release's metadata: about 40 MB.
 .venv/docs: .venv/ready requirements-docs.txt

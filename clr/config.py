@@ -18,12 +18,14 @@ from omegaconf.errors import MissingMandatoryValue
 from clr.config_checks import (
     check_factory_config,
     check_learning_rate,
+    check_schedule,
     expanded_path,
     name_problem,
     normalized_name,
 )
 from clr.errors import UserError, first_line
 from clr.overrides import escape_interpolations
+from clr.tuning import remove_tuning
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -133,7 +135,7 @@ class TrainConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     # `name`, `_target_` and the arguments of the model's factory, which also gets `num_classes`.
     model: dict[str, Any] = field(default_factory=dict)
-    # `name`, `_target_` and the arguments of the optimizer.
+    # `name`, `_target_`, the arguments of the optimizer, and `schedule`, which the trainer applies.
     optimizer: dict[str, Any] = field(default_factory=dict)
     # Images per step, over all ranks. Batch norm has no variance for a single image.
     batch_size: int = _key(minimum=2)
@@ -199,6 +201,8 @@ def load(overrides: Sequence[str] = ()) -> TrainConfig:
 def checked(composed: DictConfig) -> TrainConfig:
     """Resolve a composed config, check all values and expand `~` in paths.
 
+    The optimizer's `tuning` and `title` are checked and removed: no run depends on them.
+
     Raises:
         UserError: if a value is missing or not accepted; the message names its key.
     """
@@ -220,7 +224,9 @@ def checked(composed: DictConfig) -> TrainConfig:
             setattr(owner, name, expanded_path(key, value))
     check_factory_config("model", cfg.model)
     check_factory_config("optimizer", cfg.optimizer)
+    remove_tuning(cfg.optimizer)
     check_learning_rate(cfg.optimizer)
+    check_schedule(cfg.optimizer)
     return cfg
 
 

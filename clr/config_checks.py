@@ -36,6 +36,7 @@ EXAMPLE_CONFIGS = {
     "optimizer": "configs/optimizer/sgd.yaml",
     "model": "configs/model/resnet18.yaml",
 }
+_LIKE_SCHEDULE = "write it as in configs/optimizer/sgd_momentum_cosine.yaml"
 
 
 def check_factory_config(group: str, config: dict[str, Any]) -> None:
@@ -75,6 +76,32 @@ def check_learning_rate(optimizer: dict[str, Any]) -> None:
         raise UserError(
             f"optimizer.lr={format_value(rate)} is not a learning rate; give a finite number ≥ 0"
         )
+
+
+def check_schedule(optimizer: dict[str, Any]) -> None:
+    """Check the optimizer's `schedule`; remove it if it is null or empty.
+
+    Raises:
+        UserError: if it has another form than that in the example.
+    """
+    schedule = optimizer.pop("schedule", None)
+    if schedule in (None, {}):
+        return
+    if not isinstance(schedule, dict) or set(schedule) != {"name", "warmup_fraction"}:
+        raise UserError(
+            f"optimizer.schedule must have the two keys name and warmup_fraction; {_LIKE_SCHEDULE}"
+        )
+    name, fraction = schedule["name"], schedule["warmup_fraction"]
+    if name != "warmup_cosine":
+        raise UserError(
+            f"optimizer.schedule.name={format_value(name)} is unknown; use warmup_cosine"
+        )
+    if type(fraction) not in (int, float) or not 0 <= fraction < 1:  # also if NaN
+        raise UserError(
+            f"optimizer.schedule.warmup_fraction={format_value(fraction)} is not a share of the "
+            "steps; give a number of at least 0 and below 1"
+        )
+    optimizer["schedule"] = schedule
 
 
 def _numbers(value: Any) -> Iterator[int | float]:

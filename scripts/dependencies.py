@@ -12,6 +12,7 @@ from clr.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 120  # of a license's name; longer entries are its text
+INSTALL = "make .venv/examples .venv/docs .venv/arena"
 NOT_STATED = "not stated"
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="install all of them first: make .venv/examples .venv/docs",
+        epilog=f"install all of them first: {INSTALL}",
     )
     parser.parse_args()
     rows = [
@@ -47,7 +48,7 @@ def license_of(name: str, version: str) -> str:
     try:
         installed = importlib.metadata.metadata(name)
     except importlib.metadata.PackageNotFoundError:
-        raise UserError(f"{name} is not installed; run make .venv/examples .venv/docs") from None
+        raise UserError(f"{name} is not installed; run {INSTALL}") from None
     if installed["Version"] != version:
         raise UserError(f"{name} is installed as {installed['Version']}, pinned as {version}")
     text = installed["License"].strip() if "License" in installed else ""

@@ -18,6 +18,10 @@ from clr.errors import UserError, first_line
 # Errors by which a factory refuses its arguments. Libraries' own constructors raise many types.
 _REFUSALS = (InstantiationException, TypeError, ValueError, AssertionError)
 _LIBRARIES = ("torch.optim.", "torchvision.models.", "timm.")
+# Keys of a config that are not arguments of its factory; the trainer applies the schedule.
+_NOT_ARGUMENTS = {"model": ("name",), "optimizer": ("name", "schedule")}
+# Packages of the methods that CLR is compared with (clr.methods).
+_ARENA_PACKAGES = ("dadaptation", "prodigyopt", "schedulefree")
 _PACKAGE = Path(__file__).resolve().parent.parent
 _NOT_THE_USERS = ("<", f"{_PACKAGE}{os.sep}", *sysconfig.get_paths().values())
 
@@ -28,7 +32,7 @@ def factory_label(group: str, config: dict[str, Any]) -> str:
 
 
 def call_factory(group: str, config: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-    """Call the factory `_target_` of a config with the config's other keys except `name`.
+    """Call the factory `_target_` of a config with the config's other keys as arguments.
 
     Args:
         group: "optimizer" or "model".
@@ -39,7 +43,7 @@ def call_factory(group: str, config: dict[str, Any], *args: Any, **kwargs: Any) 
         UserError: if the factory cannot be imported, or refuses its arguments.
     """
     target, label = config["_target_"], factory_label(group, config)
-    arguments = {key: value for key, value in config.items() if key != "name"}
+    arguments = {k: v for k, v in config.items() if k not in _NOT_ARGUMENTS[group]}
     try:
         # Lists and dicts reach the factory as such, not as OmegaConf's containers, which no
         # checkpoint can hold.
@@ -47,8 +51,8 @@ def call_factory(group: str, config: dict[str, Any], *args: Any, **kwargs: Any) 
     except InstantiationException as error:
         if isinstance(error.__cause__, ImportError):
             raise UserError(
-                f"{label} cannot be imported ({_import_problem(error.__cause__)}); give _target_ "
-                "as MODULE.NAME, of an installed package or a file next to train.py"
+                f"{label} cannot be imported ({_import_problem(error.__cause__)}); "
+                f"{_import_advice(error.__cause__)}"
             ) from None
         raise UserError(_refusal(label, arguments, error, group)) from None
     try:
@@ -76,6 +80,13 @@ def _refusal(label: str, arguments: dict[str, Any], error: Exception, group: str
         f"{label} cannot be built with {given or 'no arguments'}: {describe_error(error)}; "
         f"see {EXAMPLE_CONFIGS[group]}"
     )
+
+
+def _import_advice(cause: ImportError) -> str:
+    missing = cause.__cause__
+    if isinstance(missing, ModuleNotFoundError) and missing.name in _ARENA_PACKAGES:
+        return "run pip install -r requirements-arena.txt"
+    return "give _target_ as MODULE.NAME, of an installed package or a file next to train.py"
 
 
 def _import_problem(cause: ImportError) -> str:

@@ -17,6 +17,12 @@ from clr.errors import UserError
 from clr.optim import CLR, grad_norm_sq
 from clr.training.distributed import Ranks
 from clr.training.factories import call_factory, factory_label
+from clr.training.modes import set_optimizer_mode
+from clr.training.schedules import Schedule
+
+# Keys of `param_groups[0]` with the rate of the last step, by precedence: that of `clr.methods`,
+# Schedule-Free's, and that of all others.
+_RATE_KEYS = ("used_lr", "scheduled_lr", "lr")
 
 
 def check_optimizer(config: dict[str, Any]) -> None:
@@ -27,8 +33,8 @@ def check_optimizer(config: dict[str, Any]) -> None:
     A process without other ranks also takes a trial step.
 
     Raises:
-        UserError: for NaN among the arguments, arguments that the optimizer refuses, or
-            an optimizer that the trainer cannot step.
+        UserError: for NaN among the arguments, arguments that the optimizer refuses, an
+            optimizer that the trainer cannot step, or a schedule that it does not follow.
     """
     for key, value in config.items():
         if isinstance(value, float) and math.isnan(value):
@@ -36,7 +42,7 @@ def check_optimizer(config: dict[str, Any]) -> None:
                 f"optimizer.{key}=nan is not a number; see {EXAMPLE_CONFIGS['optimizer']}"
             )
     with torch.random.fork_rng(devices=[]):
-        build_optimizer(config, nn.Linear(2, 2))
+        Schedule(config, build_optimizer(config, nn.Linear(2, 2)), steps=1)
         # With several ranks, rank 0 may be alone here, and an optimizer may wait for the others.
         if not dist.is_initialized():
             _check_step(config)
@@ -67,16 +73,6 @@ def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Opt
     return optimizer
 
 
-def set_optimizer_mode(optimizer: torch.optim.Optimizer, training: bool) -> None:
-    """Switch an optimizer that has `train()` and `eval()`, such as Schedule-Free.
-
-    Such an optimizer trains and evaluates at different parameters.
-    """
-    switch = getattr(optimizer, "train" if training else "eval", None)
-    if callable(switch):
-        switch()
-
-
 def take_step(
     optimizer: torch.optim.Optimizer, loss: Tensor, ranks: Ranks | None = None
 ) -> tuple[Tensor | float, Tensor]:
@@ -103,7 +99,8 @@ def take_step(
         optimizer.step(loss=loss)  # type: ignore[call-overload]
     else:
         optimizer.step()
-    return group["lr"], group["grad_norm_sq"] if norm_sq is None else norm_sq
+    rate = next(group[key] for key in _RATE_KEYS if key in group)
+    return rate, group["grad_norm_sq"] if norm_sq is None else norm_sq
 
 
 def _check_step(config: dict[str, Any]) -> None:
@@ -112,7 +109,8 @@ def _check_step(config: dict[str, Any]) -> None:
     Other failures are left to the training, where they have a traceback and a run.
 
     Raises:
-        UserError: if the optimizer can step only with a closure, or only with sparse gradients.
+        UserError: if the optimizer can step only with a closure, or only with sparse gradients, or
+            if it does not follow the config's schedule.
     """
     if _trial_step_works(config):
         return
@@ -133,6 +131,7 @@ def _trial_step_works(
     model = nn.Embedding(2, 2, sparse=True) if sparse else nn.Linear(2, 2)
     inputs = torch.tensor([0]) if sparse else torch.ones(1, 2)
     optimizer = build_optimizer(config, model)
+    schedule = Schedule(config, optimizer, steps=2)
     step: Callable[..., Any] = optimizer.step
 
     def closure() -> Tensor:
@@ -151,6 +150,9 @@ def _trial_step_works(
                 step()
             else:
                 take_step(optimizer, closure())
+                schedule.after_step()
+    except UserError:
+        raise
     except Exception:
         return False
     return True

@@ -21,6 +21,7 @@ from clr.training.position import Position
 from clr.training.progress import Progress
 from clr.training.recorder import Recorder
 from clr.training.run_state import RunState
+from clr.training.schedules import Schedule
 from clr.training.setup import Setup
 from clr.training.signals import StopSignal
 
@@ -50,6 +51,7 @@ class Session:
     start: Position
     network: nn.Module  # the model, wrapped for several ranks; compiled if the config says so
     state: RunState
+    schedule: Schedule
     recorder: Recorder
     meter: CorridorMeter
     mirror: Mirror
@@ -78,6 +80,8 @@ def open_session(
     checkpoints = Checkpoints(folder, cfg.checkpoint.keep)
     state = RunState(setup.model, setup.optimizer, recorder, checkpoints, ranks)
     start = state.restore()
+    steps = cfg.epochs * setup.train_data.steps_per_epoch
+    schedule = Schedule(cfg.optimizer, setup.optimizer, steps, start.step)
 
     # The meter copies the model before it is wrapped and compiled.
     meter = CorridorMeter(setup.model, cfg.diagnostics.every, setup.compute, ranks)
@@ -85,7 +89,6 @@ def open_session(
     if cfg.compile:
         network.compile()
 
-    steps = cfg.epochs * setup.train_data.steps_per_epoch
     main_folder = claim.folder if ranks.is_main else None
     with ExitStack() as stack:
         mirror = stack.enter_context(open_mirror(cfg, claim.name, claim.folder, ranks.is_main))
@@ -94,4 +97,4 @@ def open_session(
         for kind, row in recorder.rows():
             mirror.log(row, kind)
         progress = stack.enter_context(Progress(claim.name, steps, main_folder, cfg.progress))
-        yield Session(claim, start, network, state, recorder, meter, mirror, progress)
+        yield Session(claim, start, network, state, schedule, recorder, meter, mirror, progress)

@@ -32,13 +32,15 @@ from clr.training.device import cpu_threads
 from clr.training.distributed import Ranks
 from clr.training.evaluation import evaluate
 from clr.training.model_check import check_model
-from clr.training.optimizers import check_optimizer, set_optimizer_mode, take_step
+from clr.training.modes import has_modes, set_optimizer_mode
+from clr.training.optimizers import check_optimizer, take_step
 from clr.training.recorder import StepNumbers
 from clr.training.resource_errors import explain_resource_errors
 from clr.training.result import run_record
 from clr.training.session import RunClaim, Session, open_session
 from clr.training.setup import Setup, build_setup
 from clr.training.signals import StopSignal
+from clr.training.statistics import refresh_statistics
 
 
 def train(
@@ -151,6 +153,8 @@ class Trainer:
         rate, norm_sq = take_step(self.setup.optimizer, loss, self.ranks)
         measures = self.session.meter.after_step(rate)
 
+        self.session.schedule.after_step()
+
         # 3. The records, which stay on the device for now.
         self.position = self.position.after_step(self.cfg.batch_size)
         result = StepNumbers(loss, rate, norm_sq, measures)
@@ -217,6 +221,8 @@ class Trainer:
         """Evaluate the model after an epoch, and record the result."""
         self.check_ranks()
         set_optimizer_mode(self.setup.optimizer, training=False)
+        if has_modes(self.setup.optimizer):
+            refresh_statistics(self.setup, self.cfg.seed, self.position.epoch)
         metrics = evaluate(self.setup, self.ranks)  # the host waits for the device
         self.position = self.position.next_epoch()
         row = self.session.recorder.record_epoch(self.position, metrics)

@@ -25,6 +25,7 @@ STANDARD = set(sys.stdlib_module_names)
 # Which packages of clr a package may import, in addition to clr's own top-level modules.
 MAY_IMPORT = {
     "geometry": set(),
+    "methods": set(),
     "data": set(),
     "training": {"data", "geometry", "runs"},
     "runs": {"data"},
@@ -36,6 +37,8 @@ ONLY_HOME = {
     "wandb": ["clr/training/wandb_mirror.py"],
     "submitit": ["clr/sweeps/backends/"],
     "ffcv": ["clr/data/ffcv_files.py"],
+    "dadaptation": ["clr/methods/dadaptation.py"],
+    "prodigyopt": ["clr/methods/prodigy.py"],
     "hydra": ["clr/", "train.py", "sweep.py", "hydra_plugins/", "scripts/"],
     "matplotlib": ["clr/analysis/"],
     "bokeh": ["clr/analysis/report/"],

@@ -14,7 +14,8 @@ import clr
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-OPTIONAL = ("ffcv", "examples", "tensorboard", "docs")  # extras with a file of pins of their own
+# Extras with a file of pins of their own.
+OPTIONAL = ("ffcv", "examples", "tensorboard", "docs", "arena")
 
 
 def pins(name):

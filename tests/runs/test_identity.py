@@ -12,6 +12,8 @@ from clr.runs.identity import run_id, wandb_id
 
 FINGERPRINT = "f" * 64
 SGD = ("optimizer=sgd",)
+MOMENTUM, COSINE = ("optimizer=sgd_momentum",), ("optimizer=sgd_momentum_cosine",)
+FRACTION = "optimizer.schedule.warmup_fraction"
 OWN = (
     *("~model.stem", "~model.init", "~model.norm"),
     *("model.name=net", "model._target_=torchvision.models.mobilenet_v3_small"),
@@ -97,6 +99,11 @@ def test_what_determines_the_results_changes_the_id(overrides):
     assert name(*overrides) != name()
 
 
+def test_a_schedule_changes_the_id():
+    without = name(*MOMENTUM, "optimizer.name=sgd_momentum_cosine")
+    assert len({without, name(*COSINE), name(*COSINE, f"{FRACTION}=0.1")}) == 3
+
+
 @pytest.mark.parametrize(
     "override", ["model.name=other", "model._target_=torchvision.models.resnet18", "+model.x=1"]
 )
@@ -125,6 +132,9 @@ def test_the_data_change_the_id():
         ([*SGD, "+optimizer.foreach=null"], [*SGD]),
         ([*SGD, "optimizer._target_=torch.optim.sgd.SGD"], [*SGD]),
         ([*SGD, "~optimizer.lr"], [*SGD, "optimizer.lr=0.001"]),
+        ([*SGD, "+optimizer.schedule=null"], [*SGD]),
+        ([*COSINE, "optimizer.schedule.warmup_fraction=0"], [*COSINE, f"{FRACTION}=0.0"]),
+        ([*COSINE, "~optimizer.schedule"], [*MOMENTUM, "optimizer.name=sgd_momentum_cosine"]),
         (["~model.stem"], []),
         (["~model.init", "~model.norm"], []),
         ([*OWN, "model._target_=torchvision.models.mobilenetv3.mobilenet_v3_small"], OWN),

@@ -147,6 +147,12 @@ def test_an_optimizer_with_modes_trains_in_one_and_is_evaluated_in_the_other(tmp
     pd.testing.assert_series_equal(*steps, check_exact=True)
     tested = pd.read_parquet(switched / "epochs.parquet")["test_loss"]
     assert tested.tolist() == pytest.approx([math.log(10)] * 2)
+    same = _train(tmp_path, "same", rate, "optimizer._target_=unusual_optimizers.SameParameters")
+    pd.testing.assert_series_equal(
+        pd.read_parquet(same / "steps.parquet")["loss"], steps[0], check_exact=True
+    )
+    tested, usual = (pd.read_parquet(run / "epochs.parquet")["test_loss"] for run in (same, plain))
+    assert (tested - usual).abs().min() > 1e-3, "batch norm's statistics were not computed again"
 
 
 @pytest.mark.slow

@@ -53,8 +53,9 @@ def train_divided(tmp, port, name, n, args):
     [
         (["optimizer=clr"], [(2, 20), (2, 10), (1, 10)]),
         (["optimizer=sgd", "optimizer.lr=0.01", "+optimizer.momentum=0.9"], [(2, 10)]),
+        (["optimizer=dog"], [(2, 10)]),
     ],
-    ids=["clr", "momentum"],
+    ids=["clr", "momentum", "dog"],
 )
 def test_the_division_of_a_batch_does_not_change_the_numbers(
     tmp_path, free_port, optimizer, divisions

@@ -73,7 +73,7 @@ def undisturbed(tmp_path_factory):
     ("optimizer", "kills"),
     [
         (["optimizer=clr"], 20),
-        (["optimizer=sgd", "+optimizer.momentum=0.9"], 3),
+        (["optimizer=sgd_momentum_cosine", "optimizer.lr=0.01"], 3),
         (
             [
                 "optimizer=sgd",
@@ -83,12 +83,15 @@ def undisturbed(tmp_path_factory):
             ],
             3,
         ),
+        (["optimizer=schedule_free_sgd", "optimizer.lr=0.3"], 3),
     ],
-    ids=["clr", "momentum", "nadam"],
+    ids=["clr", "momentum and schedule", "nadam", "schedule-free"],
 )
 def test_killed_at_random_moments_a_run_has_the_records_of_an_undisturbed_one(
     tmp_path, optimizer, kills
 ):
+    if "optimizer=schedule_free_sgd" in optimizer:
+        pytest.importorskip("schedulefree")
     args = [*SMALL, *AUGMENTED, *optimizer, f"epochs={12 if kills == 20 else 4}"]
     whole = Train([*args, *places(tmp_path, "whole")], tmp_path / "log")
     assert whole.wait() == 0, whole.output()

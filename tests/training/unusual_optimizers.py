@@ -41,6 +41,16 @@ class Switched(torch.optim.SGD):
         return super().step(closure)
 
 
+class SameParameters(torch.optim.SGD):
+    """Has modes, and evaluates at the parameters that it trains at."""
+
+    def train(self):
+        pass
+
+    def eval(self):
+        pass
+
+
 class WithoutRate(torch.optim.Optimizer):
     """Has no `lr` in its param_groups."""
 

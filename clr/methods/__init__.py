@@ -1,0 +1,1 @@
+"""Optimizers that CLR is compared with and that `torch.optim` does not have."""
