@@ -37,9 +37,9 @@ class MoMo(CLR):
 
     State:
         In addition to that of `CLR`, each of the `param_groups` holds `model`, m − f* after the
-        last step, and `averaged`, 1 after the first gradient that was averaged: 0-dim tensors,
-        equal in all groups. `state` holds d as `average`. `lr` is h, the rate along d, and
-        `grad_norm_sq` is ‖g‖².
+        last step, and `averaged`, 1 after the first gradient that was averaged: 0-dim tensors, of
+        which those of the first group count. `state` holds d as `average`. `lr` is h, the rate
+        along d, and `grad_norm_sq` is ‖g‖².
 
     Skipped steps:
         As for `CLR`. A loss or gradient that is not finite, and a gradient of 0, change neither
@@ -70,10 +70,9 @@ class MoMo(CLR):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
-        first, group = self.param_groups[0], self.param_groups[-1]
-        zero = torch.zeros_like(group["grad_norm_sq"])
+        group = self.param_groups[-1]
         for key in ("model", "averaged"):
-            group[key] = first.get(key, zero).clone()
+            group[key] = torch.zeros_like(group["grad_norm_sq"])
 
     def _descend(
         self, updates: list[GroupUpdate], gap: Tensor, norm_sq: Tensor, length: Tensor

@@ -47,8 +47,8 @@ class PolyakSGD(CLR):
 
     State:
         In addition to that of `CLR`, each of the `param_groups` holds `previous_rate`, h', and
-        `f_star_rise`, the estimate minus `f_star`: 0-dim tensors, equal in all groups. `state`
-        holds v as `momentum`.
+        `f_star_rise`, the estimate minus `f_star`: 0-dim tensors, of which those of the first group
+        count. `state` holds v as `momentum`.
 
     References:
         * Polyak, "Some methods of speeding up the convergence of iteration methods", 1964: the
@@ -97,10 +97,9 @@ class PolyakSGD(CLR):
         decay = param_group.get("weight_decay", self.defaults["weight_decay"])
         param_group["weight_decay"] = in_range("weight_decay", decay, 0)
         super().add_param_group(param_group)
-        first, group = self.param_groups[0], self.param_groups[-1]
-        zero = torch.zeros_like(group["grad_norm_sq"])
-        group["previous_rate"] = first.get("previous_rate", zero + 1).clone()
-        group["f_star_rise"] = first.get("f_star_rise", zero).clone()
+        group = self.param_groups[-1]
+        group["previous_rate"] = torch.ones_like(group["grad_norm_sq"])
+        group["f_star_rise"] = torch.zeros_like(group["grad_norm_sq"])
 
     def _rate(self, gap: Tensor, norm_sq: Tensor) -> Tensor:
         first = self.param_groups[0]

@@ -24,7 +24,7 @@ class SPSMax(PolyakSGD):
 
     References:
         Loizou et al., "Stochastic Polyak step-size for SGD: an adaptive learning rate for fast
-        convergence", 2021 (arXiv 2002.10542); c = 1/2 is optimal for convex losses there.
+        convergence", 2021 (arXiv 2002.10542). c = 1/2 is the default of the authors' code.
 
     Raises:
         TypeError, ValueError: as `PolyakSGD`.

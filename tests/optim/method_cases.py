@@ -103,6 +103,11 @@ CASES = [
         "estimate", polyak(estimate_f_star=True, max_lr=0.1), plain_polyak(estimate=True), cap=0.1
     ),
     Case(
+        "estimate, long steps",
+        polyak(estimate_f_star=True, c=0.4),
+        plain_polyak(estimate=True, c=0.4),
+    ),
+    Case(
         "all options",
         polyak(c=1.5, cap_growth=1.1, momentum=0.8, weight_decay=0.01, estimate_f_star=True),
         plain_polyak(c=1.5, growth=1.1, mu=0.8, decay=0.01, estimate=True),

@@ -9,15 +9,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from method_cases import (
-    CASES,
-    batch,
-    build_model,
-    loss_of,
-    train,
-    train_plainly,
-)
+from method_cases import CASES, batch, build_model, loss_of, train, train_plainly
 from torch.nn.parallel import DistributedDataParallel
+
+from clr import CLR
+from clr.methods import ALIG, MoMo, PolyakSGD, SPSMax
 
 STEPS = range(6)
 
@@ -181,6 +177,33 @@ def test_a_copy_continues_as_the_original(case, copied):
     rates = train(other_model, other, range(3, 6))
     assert train(model, optimizer, range(3, 6)) == rates
     assert torch.equal(flat(model), flat(other_model))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("build", "max_lr"),
+    [
+        (PolyakSGD, None),
+        (PolyakSGD, 0.1),
+        (lambda ps, max_lr: SPSMax(ps, c=1.0, max_lr=max_lr), 0.1),
+        (lambda ps, max_lr: ALIG(ps, delta=0.0, max_lr=max_lr), 0.1),
+        (lambda ps, max_lr: MoMo(ps, beta=0.0, max_lr=max_lr), None),
+    ],
+    ids=["PolyakSGD", "PolyakSGD with a cap", "SPSMax", "ALIG", "MoMo"],
+)
+def test_with_its_options_off_it_is_clr_to_the_bit(build, max_lr, dtype):
+    model, expected = build_model(dtype), build_model(dtype)
+    rates = train(model, build(model.parameters(), max_lr=max_lr), STEPS)
+    assert rates == train(expected, CLR(expected.parameters(), max_lr=max_lr), STEPS)
+    assert torch.equal(flat(model), flat(expected))
+
+
+@each_case
+def test_the_state_of_another_optimizer_is_refused_by_name(case):
+    params = list(build_model().parameters())
+    optimizer = case.build(params)
+    with pytest.raises(ValueError, match=f"not the state of {type(optimizer).__name__}: a para"):
+        optimizer.load_state_dict(CLR(params).state_dict())
 
 
 def run_rank(rank, folder):
