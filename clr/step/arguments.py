@@ -46,7 +46,7 @@ def positive(name: str, value: Any) -> float:
 
 
 def rate_cap(max_lr: Any) -> float | None:
-    """Return the upper bound of a rate as a float; None is no bound."""
+    """Return the upper bound of a rate as a float, or None."""
     if max_lr is None:
         return None
     if not (bound := real("max_lr", max_lr)) >= 0:

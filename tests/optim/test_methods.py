@@ -25,7 +25,7 @@ def flat(model):
 
 
 def state_tensors(optimizer):
-    """All tensors of the state except the numbers of the last step."""
+    """Tensors of the state except the numbers of the last step."""
     last_step = ("lr", "grad_norm_sq", "skipped")
     groups = [{k: v for k, v in g.items() if k not in last_step} for g in optimizer.param_groups]
     tensors = [v for group in groups for v in group.values() if isinstance(v, torch.Tensor)]
