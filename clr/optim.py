@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-import numbers
 import warnings
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from clr.step.arguments import rate_cap, real
 from clr.step.grad_norm import grad_norm_sq
 from clr.step.loss import Loss, check_loss, mean_over_ranks, ranks_agree
 from clr.step.rate import Rate, rate_dtype
@@ -100,6 +101,12 @@ class CLR(torch.optim.Optimizer):
         TypeError: for arguments of another type, such as `process_group=3`.
     """
 
+    # Keys that each group of a state must have; hyperparameters of one value in all groups; those
+    # that a subclass adds, which it sets before it calls this class.
+    _group_keys: ClassVar[tuple[str, ...]] = ("f_star", "max_lr", "lr", "grad_norm_sq", "skipped")
+    _shared_keys: ClassVar[tuple[str, ...]] = ("f_star",)
+    _hyperparameters: Mapping[str, Any] = MappingProxyType({})
+
     process_group: dist.ProcessGroup | None
     _ranks_agree = False
     _has_warned = False
@@ -117,18 +124,21 @@ class CLR(torch.optim.Optimizer):
                 f"or None; got {process_group!r}"
             )
         self.process_group, self._losses = process_group, StepLoss()
-        f_star = _real("f_star", f_star)
+        f_star = real("f_star", f_star)
         if not math.isfinite(f_star):
             raise ValueError(f"f_star must be finite, got {f_star}")
-        super().__init__(params, {"f_star": f_star, "max_lr": _cap(max_lr)})
+        defaults = {"f_star": f_star, "max_lr": rate_cap(max_lr), **self._hyperparameters}
+        super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         if "lr" in param_group:
-            raise ValueError("CLR computes its rate; use max_lr instead of lr to bound it")
-        f_star = (self.param_groups[0] if self.param_groups else self.defaults)["f_star"]
-        if param_group.setdefault("f_star", f_star) != f_star:
-            raise ValueError("f_star is a property of the loss; use the same in all groups")
-        param_group["max_lr"] = _cap(param_group.get("max_lr", self.defaults["max_lr"]))
+            name = type(self).__name__
+            raise ValueError(f"{name} computes its rate; use max_lr instead of lr to bound it")
+        for key in self._shared_keys:
+            value = (self.param_groups[0] if self.param_groups else self.defaults)[key]
+            if param_group.setdefault(key, value) != value:
+                raise ValueError(f"{key} differs between groups; use the same in all groups")
+        param_group["max_lr"] = rate_cap(param_group.get("max_lr", self.defaults["max_lr"]))
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         if any(p.is_complex() for p in group["params"]):
@@ -196,12 +206,19 @@ class CLR(torch.optim.Optimizer):
         fallback = self.param_groups[0]["skipped"].device
         device = next((update.device for update in updates if update.device), fallback)
         # The loss comes before the norm, whose long read empties the caches.
-        gap = mean_over_ranks(loss, device, self.process_group) - self._f_star()
+        gap = mean_over_ranks(loss, device, self.process_group) - self._shared("f_star")
         norm_sq, length = norms(updates, device, gap.dtype)
         if not self._ranks_agree:
             self._ranks_agree = ranks_agree(norm_sq, self.process_group)
         self._descend(updates, gap, norm_sq, length)
         return loss
+
+    def _rate(self, gap: Tensor, norm_sq: Tensor) -> Tensor:
+        """h before caps and skipped steps: 0-dim, a new tensor. It is used where E > f* and g ≠ 0.
+
+        The optimizers of `clr.methods` replace it.
+        """
+        return gap / norm_sq
 
     def _descend(
         self, updates: list[GroupUpdate], gap: Tensor, norm_sq: Tensor, length: Tensor
@@ -209,7 +226,7 @@ class CLR(torch.optim.Optimizer):
         """Update parameters and state from E − f*, ‖g‖² and an upper bound `length` of ‖g‖."""
         caps = [math.inf if g["max_lr"] is None else g["max_lr"] for g in self.param_groups]
         at_rest = (length == 0) | (gap <= 0)
-        h = (gap / norm_sq).masked_fill_(at_rest, 0.0)
+        h = self._rate(gap, norm_sq).masked_fill_(at_rest, 0.0)
         skip = ((gap + norm_sq) * 0).isnan()  # nan or infinite
         dtypes = set().union(*(update.dtypes for update in updates))
         largest, results = h.clamp(max=max(caps)), None
@@ -235,25 +252,25 @@ class CLR(torch.optim.Optimizer):
         if not grads or any(g.any() for g in grads):
             returned = "" if closure is None else " (the closure returned None)"
             raise ValueError(
-                f"CLR needs the loss of this step{returned}: call step(loss=loss) or "
-                "step(closure) with a closure that returns it. Where a framework calls step(), "
-                "call optimizer.watch_loss(loss) before backward"
+                f"{type(self).__name__} needs the loss of this step{returned}: call "
+                "step(loss=loss) or step(closure) with a closure that returns it. Where a "
+                "framework calls step(), call optimizer.watch_loss(loss) before backward"
             )
 
-    def _f_star(self) -> float:
-        f_star: float = self.param_groups[0]["f_star"]
-        if any(group["f_star"] != f_star for group in self.param_groups):
-            raise ValueError("f_star is a property of the loss; use the same in all groups")
-        return f_star
+    def _shared(self, key: str) -> float:
+        value: float = self.param_groups[0][key]
+        if any(group[key] != value for group in self.param_groups):
+            raise ValueError(f"{key} differs between groups; use the same in all groups")
+        return value
 
     def _warn_of_schedulers(self) -> None:
         for group in self.param_groups:
             if not self._has_warned and getattr(group["lr"], "is_overwritten", True):
-                self._has_warned = True
+                self._has_warned, name = True, type(self).__name__
                 message = (
-                    "lr of CLR was set from outside, perhaps by a learning-rate scheduler; this "
-                    "has no effect, because CLR computes the rate of each step. Remove the "
-                    'scheduler, or schedule the bound: param_groups[i]["max_lr"]'
+                    f"lr of {name} was set from outside, perhaps by a learning-rate scheduler; "
+                    f"this has no effect, because {name} computes the rate of each step. "
+                    'Remove the scheduler, or schedule the bound: param_groups[i]["max_lr"]'
                 )
                 if {"initial_lr", "min_lr"} <= group.keys():
                     message += ". OneCycleLR has replaced this bound by its own max_lr"
@@ -264,9 +281,10 @@ class CLR(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for group in state["param_groups"]:
-            if missing := {"f_star", "max_lr", "lr", "grad_norm_sq", "skipped"} - group.keys():
+            if missing := set(self._group_keys) - group.keys():
                 raise ValueError(
-                    f"not the state of CLR: a parameter group lacks {', '.join(sorted(missing))}"
+                    f"not the state of {type(self).__name__}: a parameter group lacks "
+                    f"{', '.join(sorted(missing))}"
                 )
         super().__setstate__(state)
         self._losses = StepLoss()
@@ -279,20 +297,3 @@ class CLR(torch.optim.Optimizer):
         memo[id(self.process_group)] = self.process_group  # a handle: shared, not copied
         copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return copied
-
-
-def _real(name: str, value: Any) -> float:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError(f"{name} is too large for a float, got an integer of that size") from None
-
-
-def _cap(max_lr: Any) -> float | None:
-    if max_lr is None:
-        return None
-    if not (cap := _real("max_lr", max_lr)) >= 0:
-        raise ValueError(f"max_lr must be None or at least 0, got {max_lr}")
-    return cap

@@ -11,8 +11,6 @@ from torch import Tensor
 from clr.optim import CLR
 from clr.step.update import GroupUpdate
 
-_GROUP_KEYS = ("final_max_lr", "warmup_steps", "steps_taken")
-
 
 class CLRWarmup(CLR):
     """CLR whose cap grows linearly over the first steps.
@@ -56,6 +54,8 @@ class CLRWarmup(CLR):
         TypeError: for `warmup_steps` that is not an integer, and as `CLR`.
     """
 
+    _group_keys = (*CLR._group_keys, "final_max_lr", "warmup_steps", "steps_taken")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -86,15 +86,6 @@ class CLRWarmup(CLR):
         super()._descend(updates, gap, norm_sq, length)
         for group in self.param_groups:
             group["steps_taken"] += 1
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for group in state["param_groups"]:
-            if missing := set(_GROUP_KEYS) - group.keys():
-                raise ValueError(
-                    "not the state of CLRWarmup: a parameter group lacks "
-                    f"{', '.join(sorted(missing))}"
-                )
-        super().__setstate__(state)
 
 
 def _step_count(value: Any) -> int:

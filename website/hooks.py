@@ -18,7 +18,7 @@ ALSO = [ROOT / "CONTRIBUTING.md"]  # pages that the navigation lists and no page
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".cff": "yaml", "": "text"}
 # Titles of the API pages, and the packages and modules whose docstrings they show.
 API = {
-    "optimizer": ("Optimizer", ["clr.optim", "clr.warmup", "clr.reference", "clr/methods"]),
+    "optimizer": ("Optimizer", ["clr.optim", "clr.warmup", "clr/methods", "clr.reference"]),
     "geometry": ("Geometry", ["clr/geometry"]),
     "data": ("Data", ["clr/data"]),
     "training": ("Training", ["clr.config", "clr/training"]),

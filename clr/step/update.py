@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clr.step.grad_norm import is_dense, norm, total
+from clr.step.rate import rate_dtype
 
 # The smallest positive float32, and the largest.
 TINY, HUGE = 2.0**-149, torch.finfo(torch.float32).max
@@ -30,19 +31,23 @@ class GroupUpdate:
     Args:
         params: the parameters of one group. Those without gradient are left out. Of a DTensor, this
             rank's shard takes part in the update, and all shards in the norm.
+        directions: tensors to subtract in place of the gradients, of their shapes.
 
     Raises:
         RuntimeError: for sparse gradients.
     """
 
-    def __init__(self, params: Sequence[Tensor]) -> None:
+    def __init__(
+        self, params: Sequence[Tensor], directions: Sequence[Tensor] | None = None
+    ) -> None:
         self._fused: dict[Kind, tuple[list[Tensor], list[Tensor]]] = {}
         self._unfused: list[tuple[Kind, Tensor, Tensor]] = []
         last: tuple[int, torch.dtype] | None = None
         ps: list[Tensor] = []
         gs: list[Tensor] = []
-        for p in params:
-            if (g := p.grad) is None:
+        gradients = [p.grad for p in params] if directions is None else directions
+        for p, g in zip(params, gradients, strict=True):
+            if g is None:
                 continue
             if g.layout is not torch.strided:
                 raise RuntimeError(
@@ -99,13 +104,20 @@ class GroupUpdate:
                 [],
                 weight_decay=0.0,
                 momentum=0.0,
-                lr=lr.to(kind.device),
+                lr=lr.to(kind.device, rate_dtype(kind.device)),
                 dampening=0.0,
                 nesterov=False,
                 maximize=False,
                 is_first_step=False,
                 found_inf=skip.to(kind.device, torch.float32),
             )
+
+    def scale(self, factor: Tensor) -> None:
+        """Multiply the parameters by `factor`, 0-dim."""
+        for kind, (ps, _) in self._fused.items():
+            torch._foreach_mul_(ps, factor.to(kind.device))
+        for kind, p, _ in self._unfused:
+            p.mul_(factor.to(kind.device))
 
     def float64_result(self, lr: float) -> list[tuple[Tensor, Tensor]]:
         """Pairs of a parameter and its new value, computed in float64 and rounded."""

@@ -117,6 +117,7 @@ def test_data_flows_one_way():
         ("clr/step/*.py", {"torch", "clr"}),
         ("clr/reference.py", {"torch"}),
         ("clr/warmup.py", {"torch", "clr"}),
+        ("clr/methods/*.py", {"torch", "clr"}),
         ("clr/geometry/*.py", {"torch", "numpy", "scipy", "clr"}),
     ],
 )
@@ -127,7 +128,14 @@ def test_optimizer_and_geometry_need_only_torch_numpy_and_scipy(files, allowed):
 
 
 def test_optimizer_and_geometry_import_no_other_part_of_the_package():
-    allowed = ("clr.optim", "clr.step", "clr.reference", "clr.warmup", "clr.geometry")
+    allowed = (
+        "clr.optim",
+        "clr.step",
+        "clr.reference",
+        "clr.warmup",
+        "clr.methods",
+        "clr.geometry",
+    )
     for module, targets in import_graph().items():
         if module == "clr" or module.startswith(allowed):
             extra = [target for target in targets if not target.startswith(allowed)]

