@@ -24,6 +24,7 @@ from clr.config_checks import (
 )
 from clr.errors import UserError, first_line
 from clr.overrides import escape_interpolations
+from clr.tuning import remove_tuning
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -199,6 +200,8 @@ def load(overrides: Sequence[str] = ()) -> TrainConfig:
 def checked(composed: DictConfig) -> TrainConfig:
     """Resolve a composed config, check all values and expand `~` in paths.
 
+    The optimizer's `tuning` and `title` are checked and removed: no run depends on them.
+
     Raises:
         UserError: if a value is missing or not accepted; the message names its key.
     """
@@ -220,6 +223,7 @@ def checked(composed: DictConfig) -> TrainConfig:
             setattr(owner, name, expanded_path(key, value))
     check_factory_config("model", cfg.model)
     check_factory_config("optimizer", cfg.optimizer)
+    remove_tuning(cfg.optimizer)
     check_learning_rate(cfg.optimizer)
     return cfg
 

@@ -57,6 +57,38 @@ def test_a_learning_rate_is_a_finite_number(rate):
         load(["optimizer=sgd", f"optimizer.lr={rate}"])
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.tuning=3", "optimizer.tuning must have the two keys key and values"),
+        ("+optimizer.tuning.grid=3", "optimizer.tuning must have the two keys key and values"),
+        ("optimizer.tuning.key=momentum", "optimizer.tuning.key=momentum is not an argument"),
+        ("optimizer.tuning.key=name", "optimizer.tuning.key=name is not an argument"),
+        ("optimizer.tuning.key=null", "optimizer.tuning.key=null is not an argument"),
+        ("optimizer.tuning.values=[]", "optimizer.tuning.values=[] is not a list of finite"),
+        ("optimizer.tuning.values=0.1", "optimizer.tuning.values=0.1 is not a list of finite"),
+        ("optimizer.tuning.values=[0.1,a]", "is not a list of finite numbers; write it as in"),
+        ("optimizer.tuning.values=[0.1,true]", "is not a list of finite numbers; write it as in"),
+        ("optimizer.tuning.values=[0.1,nan]", "is not a list of finite numbers; write it as in"),
+        ("optimizer.tuning.values=[1,0.1,1.0]", "optimizer.tuning.values=[1,0.1,1.0] has a number"),
+        ("optimizer.title=3", "optimizer.title=3 is not a name; quote it"),
+        ("optimizer.title=''", "optimizer.title='' is not a name"),
+    ],
+)
+def test_a_wrong_tuning_or_title_is_refused(override, message):
+    with pytest.raises(UserError) as error:
+        load(["optimizer=sgd", override])
+    assert message in str(error.value)
+
+
+def test_tuning_and_title_name_no_run_and_reach_no_optimizer():
+    cfg = load(["optimizer=sgd"])
+    assert cfg.optimizer == {"name": "sgd", "_target_": "torch.optim.SGD", "lr": 0.1}
+    assert cfg == load(["optimizer=sgd", "optimizer.tuning=null", "optimizer.title=Other"])
+    assert cfg == load(["optimizer=sgd", "~optimizer.tuning", "~optimizer.title"])
+    assert cfg == load(["optimizer=sgd", "optimizer.tuning.values=[1e-3,2]"])
+
+
 NOT_NAMES = ["a/b", "../../x", "..", ".hidden", "a\\b", "~root", "-rf", " a", "a ", "a\nb", "a\0b"]
 
 

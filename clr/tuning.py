@@ -1,0 +1,66 @@
+"""Keys `tuning` and `title` of an optimizer's config, which are not arguments of its class."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from clr.errors import UserError
+from clr.overrides import format_value
+
+_EXAMPLE = "write it as in configs/optimizer/sgd.yaml"
+# Keys of an optimizer's config that are not arguments of its class.
+_NOT_TUNED = ("name", "_target_", "tuning", "title")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The main hyperparameter of an optimizer, and the grid of values that it is tuned over."""
+
+    key: str
+    values: tuple[int | float, ...]
+
+
+def remove_tuning(optimizer: dict[str, Any]) -> Tuning | None:
+    """Check and remove the keys `tuning` and `title` of an optimizer's config; return the tuning.
+
+    None if the config has no `tuning`: the optimizer has nothing to tune.
+
+    Raises:
+        UserError: if one of the two has the wrong form; the message names its key.
+    """
+    title, tuning = optimizer.pop("title", None), optimizer.pop("tuning", None)
+    if title is not None and (not isinstance(title, str) or not title.strip()):
+        raise UserError(
+            f"optimizer.title={format_value(title)} is not a name; quote it, or leave it out"
+        )
+    return None if tuning is None else _checked(tuning, optimizer)
+
+
+def _checked(tuning: Any, optimizer: dict[str, Any]) -> Tuning:
+    if not isinstance(tuning, dict) or set(tuning) != {"key", "values"}:
+        raise UserError(f"optimizer.tuning must have the two keys key and values; {_EXAMPLE}")
+    key, values = tuning["key"], tuning["values"]
+    arguments = [name for name in optimizer if name not in _NOT_TUNED]
+    if key not in arguments:
+        known = ", ".join(arguments) or "none"
+        raise UserError(
+            f"optimizer.tuning.key={format_value(key)} is not an argument in the optimizer's "
+            f"config, which has {known}; add it there, or use another one"
+        )
+    if not isinstance(values, list) or not values or not all(map(_is_finite, values)):
+        raise UserError(
+            f"optimizer.tuning.values={format_value(values)} is not a list of finite numbers; "
+            f"{_EXAMPLE}"
+        )
+    if len(set(values)) < len(values):
+        raise UserError(
+            f"optimizer.tuning.values={format_value(values)} has a number twice; give each once"
+        )
+    return Tuning(key, tuple(values))
+
+
+def _is_finite(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
