@@ -18,7 +18,7 @@ KINDS = {
 }
 FOLDERS = sorted(path.parent for path in RESULTS.glob("*/runs.csv"))
 # Columns that are newer than the committed tables.
-NEW_COLUMNS = {"final_test_top5_accuracy", "test_top5_accuracy"}
+NEW_COLUMNS = {"arguments", "final_test_top5_accuracy", "test_top5_accuracy"}
 
 
 def dictionary():
