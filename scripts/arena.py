@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         nargs="+",
         metavar="FOLDER",
-        help="results of a protocol, such as results/arena; the cost of a step is that of the first",
+        help="results of a protocol, such as results/arena; cost.json is read from the first",
     )
     parser.add_argument(
         "--page",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from clr.errors import UserError
 Row = Mapping[Any, Any]
 SETTING = ["data", "model", "batch_size", "setting"]
 FLATTERED = (
-    "The best value of a grid is selected on the same seeds, which flatters tuned methods slightly, the "
-    "baseline included"
+    "The best value of a grid is selected on the same seeds, which flatters tuned methods "
+    "slightly, the baseline included"
 )
 
 
@@ -70,19 +69,18 @@ def summary(arena: pd.DataFrame, costs: Costs | None, rules: Rules) -> str:
 def _summary_caption(baseline: str, optimizer: str, count: int, costs: Costs | None) -> str:
     settings = "1 setting" if count == 1 else f"{count} settings"
     lines = [
-        f"Loss / {baseline}: final training loss over that of the best fixed rate of {baseline}, geometric "
-        f"mean over {settings} (lowest–highest setting); below 1 is lower. A method with nothing "
-        "to tune runs at its defaults.",
-        "Compared: number of settings in which the method, tuned, is better, in which it cannot be told, "
-        "in which it is worse, and in which it diverged. Better and worse mean that the whole 95% "
-        "t interval of the paired log ratio is on one side; settings are counted without a "
-        "correction for their number, and rows are not ranked.",
+        f"Loss / {baseline}: final training loss over that of the best fixed rate of {baseline}, "
+        f"geometric mean over {settings} (lowest–highest setting); below 1 is lower. A method with "
+        "nothing to tune runs at its defaults.",
+        "Compared: number of settings by the outcome of the tuned method. Better and worse mean "
+        "that the whole 95% t interval of the paired log ratio of the losses is on one side of 0; "
+        "there is no correction for the number of comparisons, and the rows are not ranked.",
         f"{FLATTERED}.",
     ]
     if costs:
         lines.append(
-            f"Step: time of the optimizer's step, and memory of parameters, gradients and state, over those "
-            f"of {baseline} ({costs.conditions})."
+            "Step: time of the optimizer's step, and memory of parameters, gradients and state, "
+            f"over those of {baseline} ({costs.conditions})."
         )
     else:
         lines.append(f"The cost of a step has not been measured: `{COMMAND} FOLDER/cost.json`.")
@@ -166,7 +164,7 @@ def _value(row: Row) -> str:
         return "default"
     if row["tuning"] == TUNED and pd.isna(row["value"]):
         return f"{row['key']}, all values"
-    value = "none" if pd.isna(row["value"]) else f"{row['value']:g}"
+    value: str = "none" if pd.isna(row["value"]) else format(row["value"], "g")
     edge = " (edge of the grid)" if row["at_edge"] else ""
     return f"{row['key']} {value}, {row['tuning']}{edge}"
 
@@ -207,9 +205,11 @@ def update_page(page: Path, blocks: Mapping[str, str]) -> bool:
     new, count = text, 0
     for name, content in blocks.items():
         begin, end = f"<!-- arena {name} -->", f"<!-- end of arena {name} -->"
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.S)
-        new, found = pattern.subn(lambda _, c=content: f"{begin}\n\n{c}\n\n{end}", new)
-        count += found
+        before, found, rest = new.partition(begin)
+        _, closed, after = rest.partition(end)
+        if found and closed:
+            new = f"{before}{begin}\n\n{content}\n\n{end}{after}"
+            count += 1
     if not count:
         names = " or ".join(f"<!-- arena {name} -->" for name in blocks)
         raise UserError(
