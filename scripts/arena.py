@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from clr.analysis.arena.cost import read_costs
-from clr.analysis.arena.display import settings, summary, update_page
+from clr.analysis.arena.display import page_blocks, update_page
 from clr.analysis.arena.table import arena_tables, read_arena
 from clr.analysis.verdicts import rules as claim_rules
 from clr.cli import run_main
@@ -50,20 +50,14 @@ def main() -> None:
         for name, table in tables.items():
             write_table(table, folder, name)
         joined.append(tables["arena"])
-    blocks = page_blocks(pd.concat(joined, ignore_index=True), arguments.folders[0], rules)
+    blocks = page_blocks(
+        pd.concat(joined, ignore_index=True), read_costs(arguments.folders[0]), rules
+    )
     print(blocks["summary"])
     print(f"tables in {', '.join(map(str, arguments.folders))}")
     for page in arguments.page:
         changed = update_page(page, blocks)
         print(f"{page} {'is updated' if changed else 'is up to date'}")
-
-
-def page_blocks(arena: pd.DataFrame, folder: Path, rules: claim_rules.Rules) -> dict[str, str]:
-    """The parts of docs/arena.md that follow from the tables `arena`, by name."""
-    return {
-        "summary": summary(arena, read_costs(folder), rules),
-        "settings": settings(arena, rules),
-    }
 
 
 if __name__ == "__main__":

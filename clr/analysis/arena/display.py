@@ -192,6 +192,11 @@ def _comparison(row: Row, reference: str) -> tuple[str, str]:
     return Ratio(*map(float, ends)).text("infinite"), standing
 
 
+def page_blocks(arena: pd.DataFrame, costs: Costs | None, rules: Rules) -> dict[str, str]:
+    """The parts of docs/arena.md that follow from the tables `arena`, by name."""
+    return {"summary": summary(arena, costs, rules), "settings": settings(arena, rules)}
+
+
 def update_page(page: Path, blocks: Mapping[str, str]) -> bool:
     """Replace the blocks of a page between `<!-- arena NAME -->` and `<!-- end of arena NAME -->`.
 

@@ -81,6 +81,6 @@ def _notes(baseline: str, problems: int) -> list[str]:
         f"Problems: {problems} pairs of setting and seed, each with {len(FRACTIONS)} target "
         f"losses: {fractions} of the way from the first loss to the end of {baseline} at its best "
         "rate, in the logarithm. Curve: share of the problems that the method solves within this "
-        "factor of the fewest steps of any method. Problems of one run are not independent, and small "
-        "differences between curves are noise."
+        "factor of the fewest steps of any method. Problems of one run are not independent, and "
+        "small differences between curves are noise."
     ]
