@@ -131,7 +131,12 @@ def without_arena(results: Results) -> Results:
 
 def reproduce_command(folder: Path) -> str:
     """Command that trains a protocol's runs and writes its tables."""
-    return f"make reproduce PROTOCOL={shlex.quote(folder.resolve().name)}"
+    name = folder.resolve().name
+    if name == ARENA:
+        return "make arena"
+    if name.startswith(f"{ARENA}-"):
+        return f"make arena PROTOCOL={shlex.quote(name.removeprefix(f'{ARENA}-'))}"
+    return f"make reproduce PROTOCOL={shlex.quote(name)}"
 
 
 def complete_command(folder: Path) -> str:

@@ -51,7 +51,7 @@ def summary(arena: pd.DataFrame, costs: Costs | None, rules: Rules) -> str:
         best = own[own["tuning"] == (TUNED if key else DEFAULT)]
         row = [
             display_name(name),
-            f"{key}, {best['values'].max()} values" if key else "nothing",
+            _tuned(best) if key else "nothing",
             _over_settings(best, rules.baseline) if key else "–",
             _over_settings(own[own["tuning"] == DEFAULT], rules.baseline),
             _standings(best[f"standing_{rules.baseline}"]),
@@ -85,6 +85,13 @@ def _summary_caption(baseline: str, optimizer: str, count: int, costs: Costs | N
     else:
         lines.append(f"The cost of a step has not been measured: `{COMMAND} FOLDER/cost.json`.")
     return " ".join(lines)
+
+
+def _tuned(best: pd.DataFrame) -> str:
+    """What a method is tuned over, such as "lr, 4 values (best at an edge in 1 of 2)"."""
+    edges = int(best["at_edge"].sum())
+    edge = f" (best at an edge in {edges} of {len(best)})" if edges else ""
+    return f"{best['key'].iloc[0]}, {best['values'].max()} values{edge}"
 
 
 def _over_settings(rows: pd.DataFrame, baseline: str) -> str:

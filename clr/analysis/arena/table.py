@@ -17,7 +17,7 @@ from clr.analysis.tables import ARENA, Tables
 from clr.analysis.verdicts.baselines import spread
 from clr.analysis.verdicts.rules import Rules
 from clr.analysis.verdicts.table import rounded
-from clr.errors import UserError
+from clr.errors import UserError, first_line
 
 _SETTING = ["dataset", "data", "model", "batch_size", "setting"]
 
@@ -28,6 +28,18 @@ def read_arena(folder: Path) -> Tables:
     if ARENA not in figures or figures[ARENA].runs.empty:
         raise UserError(f"{folder} has no runs of the arena; train them with: make arena")
     return figures[ARENA]
+
+
+def read_table(folder: Path) -> pd.DataFrame:
+    """Read the table `arena` of a results folder; UserError if it is missing or damaged."""
+    path = folder / "arena.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        problem = "is missing" if not path.exists() else f"is damaged ({first_line(error)})"
+        raise UserError(
+            f"{path} {problem}; create it with: .venv/bin/python scripts/arena.py {folder}"
+        ) from None
 
 
 def arena_tables(tables: Tables, rules: Rules) -> dict[str, pd.DataFrame]:
