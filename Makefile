@@ -1,5 +1,7 @@
 # make reproduce               train all runs of the protocol quick; write tables, figures, verdicts and report
 # make reproduce PROTOCOL=cpu CIFAR10=/folder/with/cifar10 IMAGENET=/folder/with/imagenette   another protocol
+# make arena                   compare CLR with other methods at equal budgets for tuning (20 minutes); results/arena
+# make arena PROTOCOL=cpu CIFAR10=/folder/with/cifar10   the same on natural images (2 hours); results/arena-cpu
 # make figures                 redraw the figures from the tables in results/PROTOCOL
 # make claims                  judge the claims again, and compare the results with the committed ones
 # make report                  write results/PROTOCOL/report.html again
@@ -16,10 +18,12 @@ PYTHON ?= python3
 ARGS ?=
 STORE ?= runs
 PY := .venv/bin/python
+# The arena's protocol: arena, or arena-NAME with PROTOCOL=NAME.
+ARENA = $(if $(filter quick,$(PROTOCOL)),arena,arena-$(PROTOCOL))
 # One pytest worker for each core, at most eight; idle workers take tests from the others.
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: reproduce figures claims report test test-fast slurm-test browser-test check docs bench wandb-sync clean
+.PHONY: reproduce arena figures claims report test test-fast slurm-test browser-test check docs bench wandb-sync clean
 reproduce: .venv/ready
 	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
 		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)') $(ARGS)
@@ -28,6 +32,12 @@ reproduce: .venv/ready
 	$(PY) scripts/claims.py results/$(PROTOCOL)
 	-$(PY) scripts/publish.py results/$(PROTOCOL)
 	$(PY) scripts/report.py results/$(PROTOCOL)
+
+arena: .venv/ready
+	$(PY) sweep.py protocol=$(ARENA) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') $(ARGS)
+	$(PY) scripts/arena.py results/$(ARENA)
+	$(PY) scripts/figures.py results/$(ARENA)
+	$(PY) scripts/report.py results/$(ARENA)
 
 figures: .venv/ready
 	$(PY) scripts/figures.py results/$(PROTOCOL)
@@ -69,6 +79,7 @@ bench: .venv/ready
 	$(PY) bench/corridor_meter.py
 	$(PY) bench/small_maps.py
 	$(PY) bench/store.py
+	$(PY) bench/optimizers.py
 
 wandb-sync: .venv/ready
 	find $(STORE) -type d -name 'offline-run-*' | xargs -r .venv/bin/wandb sync --yes $(ARGS)

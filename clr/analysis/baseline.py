@@ -19,6 +19,15 @@ class BestRate:
     interior: bool  # False at an edge of the sweep: a better rate may exist beyond it
 
 
+@dataclass(frozen=True)
+class BestValue:
+    """Best value of one argument of an optimizer."""
+
+    value: float
+    final_train_loss: float  # mean over the seeds
+    interior: bool  # False at an edge of the values tried
+
+
 def diverged(runs: pd.DataFrame) -> pd.Series:
     """Mask of the diverged runs: they ended early or their final training loss is not finite.
 
@@ -49,13 +58,24 @@ def best_fixed_rate(runs: pd.DataFrame) -> BestRate | None:
         raise ValueError(
             f"expected one sweep of fixed learning rates, got:\n{sweeps.to_string(index=False)}"
         )
-    # A diverged run may record any last loss, so its loss becomes nan and excludes its rate.
+    best = best_value(runs, "learning_rate")
+    return None if best is None else BestRate(best.value, best.final_train_loss, best.interior)
+
+
+def best_value(runs: pd.DataFrame, column: str) -> BestValue | None:
+    """Best of the values in a column, by the rule of `best_fixed_rate`.
+
+    Args:
+        runs: rows of runs.csv, of one optimizer in one setting.
+        column: name of a column of numbers, in which these runs differ.
+    """
+    # A diverged run may record any last loss, so its loss becomes nan and excludes its value.
     losses = runs["final_train_loss"].mask(diverged(runs))
-    means = losses.groupby(runs["learning_rate"]).agg(lambda loss: loss.mean(skipna=False))
+    means = losses.groupby(runs[column]).agg(lambda loss: loss.mean(skipna=False))
     means = means.dropna()
     if means.empty:
         return None
-    rate = float(means.index[means == means.min()].min())
-    tried = runs["learning_rate"]
-    interior = bool(tried.min() < rate < tried.max())
-    return BestRate(rate, float(means.min()), interior)
+    value = float(means.index[means == means.min()].min())
+    tried = runs[column]
+    interior = bool(tried.min() < value < tried.max())
+    return BestValue(value, float(means.min()), interior)

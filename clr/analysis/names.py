@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-NAMES = {
-    "clr": "CLR",
-    "clr_warmup": "CLR, cap warms up",
-    "sgd": "SGD",
+from clr.optimizer_configs import method_names, read_method
+
+MODELS = {
     "resnet18": "ResNet-18",
     "resnet50": "ResNet-50",
 }
@@ -20,8 +19,10 @@ CLAIM_NAMES = {
 
 
 def display_name(name: object) -> str:
-    """Display name of an optimizer or a model; a name that is not in `NAMES` is shown as it is."""
-    return NAMES.get(str(name), str(name))
+    """Display name of a model or an optimizer (its config's title); others stay as they are."""
+    key = str(name)
+    title = read_method(key).title if key in method_names() else None
+    return title or MODELS.get(key, key)
 
 
 def figure_file(figure: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from clr.errors import UserError
 from clr.runs.status import RunStatus
 from clr.runs.tables import Results, read_results, run_ids_by_task, task_title
 
+ARENA = "arena"  # the figure whose runs differ in more than learning rate and seed
 _PROTOCOL = ("name", "title", "scaled")
 _RUN_TEXT = ("run_id", "dataset", "data_label", "model", "optimizer", "precision", "status")
 _RUN_WHOLE = ("num_train", "batch_size", "seed", "epochs")
@@ -117,9 +118,25 @@ def by_figure(results: Results) -> dict[str, Tables]:
     return figures
 
 
+def without_arena(results: Results) -> Results:
+    """The results without the runs that only the arena needs.
+
+    These may differ in arguments that the other figures and the verdicts do not tell apart.
+    """
+    needed = results.figure_runs[results.figure_runs["figure"] != ARENA]
+    only_arena = set(results.figure_runs["run_id"]) - set(needed["run_id"])
+    runs = results.runs[~results.runs["run_id"].isin(only_arena)]
+    return replace(results, runs=runs, figure_runs=needed)
+
+
 def reproduce_command(folder: Path) -> str:
     """Command that trains a protocol's runs and writes its tables."""
-    return f"make reproduce PROTOCOL={shlex.quote(folder.resolve().name)}"
+    name = folder.resolve().name
+    if name == ARENA:
+        return "make arena"
+    if name.startswith(f"{ARENA}-"):
+        return f"make arena PROTOCOL={shlex.quote(name.removeprefix(f'{ARENA}-'))}"
+    return f"make reproduce PROTOCOL={shlex.quote(name)}"
 
 
 def complete_command(folder: Path) -> str:

@@ -25,6 +25,7 @@ from filelock import FileLock
 
 from clr.errors import UserError, first_line
 from clr.files import write_text
+from clr.runs.columns import RUN_TEXT_COLUMNS
 from clr.runs.record import decode_record
 from clr.runs.store import Store
 from clr.runs.tables import FIGURE_RUN_COLUMNS, FigureTask, export, with_tasks, write_table
@@ -179,6 +180,8 @@ def _add_kept_rows(
             continue
         new_rows = pd.read_parquet(new / f"{name}.parquet")
         old_rows = pd.read_parquet(folder / f"{name}.parquet")
+        newer_texts = {column: "" for column in RUN_TEXT_COLUMNS if column not in old_rows}
+        old_rows = old_rows.assign(**newer_texts)
         old_rows = old_rows[old_rows["run_id"].isin(kept_runs)].reindex(columns=new_rows.columns)
         write_table(_in_order([old_rows, new_rows], order), new, name)
     figure_runs = with_tasks(pd.read_parquet(folder / "figure_runs.parquet"))

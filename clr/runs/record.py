@@ -47,6 +47,20 @@ def decode_record(text: str) -> dict[str, Any]:
     return record
 
 
+def encode_arguments(optimizer: dict[str, Any]) -> str:
+    """Serialize the arguments in an optimizer's config to one line of strict JSON, sorted."""
+    arguments = {k: v for k, v in optimizer.items() if k not in ("name", "_target_")}
+    return json.dumps(_tag_floats(arguments), sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def decode_arguments(text: str) -> dict[str, Any]:
+    """Parse the result of `encode_arguments`. ValueError if it is not a JSON object."""
+    arguments = json.loads(text, object_hook=_untag_float)
+    if not isinstance(arguments, dict):
+        raise ValueError("not a JSON object")
+    return arguments
+
+
 def _tag_floats(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _tag_floats(item) for key, item in value.items()}

@@ -36,7 +36,7 @@ from clr.runs.columns import (
     STEP_COLUMNS,
     recorded_types,
 )
-from clr.runs.record import decode_record, encode_record
+from clr.runs.record import decode_record, encode_arguments, encode_record
 
 if TYPE_CHECKING:
     from clr.runs.store import Store
@@ -260,6 +260,7 @@ def row(run: dict[str, Any]) -> dict[str, Any]:
         "optimizer": config["optimizer"]["name"],
         "learning_rate": config["optimizer"].get("lr"),
         "max_lr": config["optimizer"].get("max_lr"),
+        "arguments": encode_arguments(config["optimizer"]),
         "batch_size": config["batch_size"],
         "seed": config["seed"],
         "epochs": config["epochs"],

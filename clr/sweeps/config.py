@@ -56,7 +56,10 @@ class NeedConfig:
     task: str = MISSING  # a task's name | each: every task with a title
     model: str = MISSING
     batch_sizes: str = MISSING  # headline: the task's batch_size | sweep: its batch_sizes
-    optimizers: list[str] = MISSING
+    optimizers: list[str] = MISSING  # files of configs/optimizer | each: every one with a title
+    # task: optimizers with the key lr run at the task's learning_rates
+    # own: each optimizer runs at the values of its config's `tuning`, and at its default
+    grid: str = "task"
 
 
 @dataclass
@@ -75,6 +78,7 @@ class SweepConfig:
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     figure: Any = MISSING
     optimizers: list[str] = MISSING
+    methods: list[str] = MISSING  # of the arena, as in NeedConfig.optimizers
     train: list[str] = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
     store: str = MISSING

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from typing import Any
 
-import yaml
-
-from clr.config import CONFIGS
 from clr.errors import UserError
+from clr.optimizer_configs import read_method, titled_methods
 from clr.sweeps.config import NeedConfig, ProtocolConfig, SweepConfig, TaskConfig
 
-EACH = "each"  # in place of a task's name: every task with a title
+EACH = "each"  # in place of a task's or an optimizer's name: every one with a title
 
 
 def figure_overrides(figure: str, sweep: SweepConfig) -> Iterator[tuple[str, list[str]]]:
@@ -51,6 +49,44 @@ def need_tasks(need: NeedConfig, protocol: ProtocolConfig) -> list[str]:
     return [name for name in names if name in tasks and _batch_sizes(need, tasks[name])]
 
 
+def own_grids(sweep: SweepConfig) -> dict[str, dict[str, Any]]:
+    """Return the optimizers that run over grids of their own: key, values and default of each.
+
+    Empty for an optimizer without tuning. Those of the protocol's figures and of the wanted ones.
+    """
+    figures = dict.fromkeys([*map(str, sweep.protocol.figures), *sweep.wanted_figures])
+    needs = available_needs(sweep)
+    names = [
+        name
+        for figure in figures
+        for need in needs.get(figure, [])
+        if _has_own_grids(need)
+        for name in _optimizers(need)
+    ]
+    grids: dict[str, dict[str, Any]] = {}
+    for name in names:
+        method = read_method(name)
+        grids[name] = {}
+        if method.tuning is not None:
+            values = list(method.tuning.values)
+            grids[name] = {"key": method.tuning.key, "values": values, "default": method.default}
+    return grids
+
+
+def _optimizers(need: NeedConfig) -> list[str]:
+    return [
+        name for own in need.optimizers for name in (titled_methods() if own == EACH else [own])
+    ]
+
+
+def _has_own_grids(need: NeedConfig) -> bool:
+    if need.grid not in ("task", "own"):
+        raise UserError(
+            f"grid: {need.grid} in the figures of configs/sweep.yaml is unknown; use task or own"
+        )
+    return need.grid == "own"
+
+
 def _batch_sizes(need: NeedConfig, task: TaskConfig) -> list[int]:
     if need.batch_sizes == "headline":
         return [task.batch_size]
@@ -65,9 +101,10 @@ def _batch_sizes(need: NeedConfig, task: TaskConfig) -> list[int]:
 def _need_overrides(need: NeedConfig, task: TaskConfig, seed: int) -> Iterator[list[str]]:
     """Yield the runs of one line of needs in one task with one seed."""
     further = task.optimizers or [] if need.task == EACH else []
+    grid = _own_grid if _has_own_grids(need) else _task_grid
     for batch_size in _batch_sizes(need, task):
-        for optimizer in dict.fromkeys([*need.optimizers, *further]):
-            for choice in _optimizer_overrides(optimizer, task, batch_size):
+        for optimizer in dict.fromkeys([*_optimizers(need), *further]):
+            for choice in grid(optimizer, task, batch_size):
                 yield [
                     *task.overrides,
                     *_epochs(task, batch_size),
@@ -100,22 +137,32 @@ def _corridor_meter(task: TaskConfig, batch_size: int, choice: list[str]) -> lis
     return [f"diagnostics.every={task.corridor_meter_every}"]
 
 
-def _optimizer_overrides(optimizer: str, task: TaskConfig, batch_size: int) -> list[list[str]]:
-    """Return one list for each learning rate at a batch size, or a single one without the key lr."""
-    keys = _optimizer_keys(optimizer)
-    common = [f"optimizer={optimizer}"]
-    if task.max_lr is not None and "max_lr" in keys:
-        common.append(f"optimizer.max_lr={task.max_lr}")
-    if "lr" not in keys:
+def _task_grid(optimizer: str, task: TaskConfig, batch_size: int) -> list[list[str]]:
+    """Return one list for each learning rate, or a single one if the optimizer has no key lr."""
+    common = _with_cap(optimizer, task)
+    if "lr" not in read_method(optimizer).arguments:
         return [common]
     rates = (task.learning_rates_at or {}).get(batch_size, task.learning_rates)
     return [[*common, f"optimizer.lr={rate}"] for rate in rates]
 
 
-@cache
-def _optimizer_keys(optimizer: str) -> frozenset[str]:
-    configs = {path.stem: path for path in (CONFIGS / "optimizer").glob("*.yaml")}
-    if optimizer not in configs:
-        names = ", ".join(sorted(configs))
-        raise UserError(f"optimizer {optimizer} is unknown; configs/optimizer has {names}")
-    return frozenset(yaml.safe_load(configs[optimizer].read_text()))
+def _own_grid(optimizer: str, task: TaskConfig, _: int) -> list[list[str]]:
+    """Return one list for each value of the optimizer's `tuning`, and one for its default.
+
+    A default among the values is not repeated. The task's cap does not overwrite a tuned one.
+    """
+    method = read_method(optimizer)
+    if method.tuning is None:
+        return [_with_cap(optimizer, task)]
+    key, values = method.tuning.key, method.tuning.values
+    common = [f"optimizer={optimizer}"] if key == "max_lr" else _with_cap(optimizer, task)
+    grid = [[*common, f"optimizer.{key}={value}"] for value in values]
+    return grid if method.default in values else [*grid, common]
+
+
+def _with_cap(optimizer: str, task: TaskConfig) -> list[str]:
+    """Return the overrides that choose an optimizer, with the task's cap if it has one."""
+    common = [f"optimizer={optimizer}"]
+    if task.max_lr is not None and "max_lr" in read_method(optimizer).arguments:
+        common.append(f"optimizer.max_lr={task.max_lr}")
+    return common

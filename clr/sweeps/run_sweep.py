@@ -17,6 +17,7 @@ from clr.runs.tables import import_runs, read_records
 from clr.sweeps.config import SweepConfig, checked_sweep
 from clr.sweeps.failure import Failure
 from clr.sweeps.launcher import Launcher
+from clr.sweeps.overrides import own_grids
 from clr.sweeps.plan import plan_multirun, plan_sweep
 from clr.sweeps.planned_run import PlannedRun
 from clr.sweeps.scheduler import Scheduler
@@ -32,6 +33,8 @@ def run_sweep(composed: DictConfig, launcher: Launcher) -> int:
     """
     sweep = checked_sweep(composed)
     protocol: dict[str, Any] = OmegaConf.to_container(composed.protocol, resolve=True)  # type: ignore[assignment]
+    if grids := own_grids(sweep):
+        protocol["methods"] = grids  # the analysis needs them, and the configs may change
     store, folder = Store(sweep.store), Path(sweep.results) / sweep.protocol.name
     console = _console()
     if sweep.dry_run:

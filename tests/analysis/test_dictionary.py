@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from arena_tables import ending, write_arena
 from pandas.api import types
 
+from clr.analysis.arena.table import arena_tables, read_arena
 from clr.analysis.verdicts import agreement, evidence, rules
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -17,8 +19,10 @@ KINDS = {
     "yes/no": types.is_bool_dtype,
 }
 FOLDERS = sorted(path.parent for path in RESULTS.glob("*/runs.csv"))
+JUDGED = [folder for folder in FOLDERS if (folder / "claims.csv").is_file()]
+ARENA = {"arena", "arena_values", "arena_targets", "arena_race"}
 # Columns that are newer than the committed tables.
-NEW_COLUMNS = {"final_test_top5_accuracy", "test_top5_accuracy"}
+NEW_COLUMNS = {"arguments", "final_test_top5_accuracy", "test_top5_accuracy"}
 
 
 def dictionary():
@@ -34,6 +38,17 @@ def dictionary():
     return tables
 
 
+def committed(folder):
+    """The described tables that a folder has: those of its runs, and of the scripts run on it."""
+    described = dictionary()
+    del described["agreement"]  # not committed
+    groups = {"claims": {"claims", "targets", "curves"}, "arena": ARENA}
+    for name, tables in groups.items():
+        if not (folder / f"{name}.csv").is_file():
+            described = {table: own for table, own in described.items() if table not in tables}
+    return described
+
+
 def check_types(table, columns, name):
     for column in table:
         kind = columns[column]
@@ -42,8 +57,7 @@ def check_types(table, columns, name):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_every_committed_column_is_described_with_its_type(folder):
-    described = dictionary()
-    del described["agreement"]  # not committed
+    described = committed(folder)
     assert {path.stem for path in folder.glob("*.parquet")} == set(described)
     for name, columns in described.items():
         table = pd.read_parquet(folder / f"{name}.parquet")
@@ -52,7 +66,7 @@ def test_every_committed_column_is_described_with_its_type(folder):
         check_types(table, columns, name)
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", JUDGED, ids=lambda path: path.name)
 def test_every_column_of_a_comparison_is_described_with_its_type(folder):
     records = evidence.read(folder, 1.0)
     table = agreement.compare(records, records, rules.load().agreement)
@@ -63,10 +77,24 @@ def test_every_column_of_a_comparison_is_described_with_its_type(folder):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_csv_and_parquet_are_the_same_table(folder):
-    for name in set(dictionary()) - {"agreement"}:
+    for name in committed(folder):
         path = folder / f"{name}.csv{'.gz' if name == 'steps' else ''}"
         expected = pd.read_parquet(folder / f"{name}.parquet")
         table = pd.read_csv(path, float_precision="round_trip", dtype={"figure": str})
         texts = expected.select_dtypes(["object", "str"]).columns
         table[texts] = table[texts].fillna("").astype(str)
         pd.testing.assert_frame_equal(table, expected, check_exact=True, check_dtype=False)
+
+
+def test_every_column_of_the_arena_is_described_with_its_type(tmp_path):
+    methods = {
+        "sgd": {0.1: ending(1, 1, 2), 0.3: ending(None, 1, 1)},
+        "clr": {None: ending(2, 2, 2)},
+    }
+    folder = write_arena(tmp_path / "arena", {64: methods})
+    tables = arena_tables(read_arena(folder), rules.load())
+    assert set(tables) == ARENA
+    for name, table in tables.items():
+        columns = dictionary()[name]
+        assert list(columns) == list(table)
+        check_types(table, columns, name)

@@ -90,6 +90,6 @@ def test_every_protocol_whose_results_were_seen_exists():
         assert (ROOT / "configs" / "protocol" / f"{protocol}.yaml").is_file(), protocol
 
 
-def test_every_protocol_with_committed_results_is_listed_as_seen():
-    committed = {path.parent.name for path in (ROOT / "results").glob("*/runs.csv")}
+def test_every_protocol_with_committed_verdicts_is_listed_as_seen():
+    committed = {path.parent.name for path in (ROOT / "results").glob("*/claims.csv")}
     assert committed <= set(rules.load().seen)

@@ -17,6 +17,7 @@ from clr.runs.columns import (
     STEP_COLUMNS,
     recorded_types,
 )
+from clr.runs.record import decode_arguments
 from clr.runs.store import Store
 from clr.runs.tables import FigureTask, export, import_runs, read_results, row
 
@@ -99,8 +100,18 @@ def test_recorded_tables_without_rows_have_types(trained, tmp_path):
 @pytest.mark.parametrize(
     ("optimizer", "columns"),
     [
-        ({"name": "clr", "max_lr": 10}, {"learning_rate": None, "max_lr": 10}),
-        ({"name": "sgd", "lr": 0.1}, {"learning_rate": 0.1, "max_lr": None}),
+        (
+            {"name": "clr", "max_lr": 10},
+            {"learning_rate": None, "max_lr": 10, "arguments": '{"max_lr": 10}'},
+        ),
+        (
+            {"name": "sgd", "_target_": "torch.optim.SGD", "momentum": 0.5, "lr": 0.1},
+            {"learning_rate": 0.1, "max_lr": None, "arguments": '{"lr": 0.1, "momentum": 0.5}'},
+        ),
+        (
+            {"name": "clr", "max_lr": math.inf},
+            {"max_lr": math.inf, "arguments": '{"max_lr": {"$float": "inf"}}'},
+        ),
     ],
 )
 def test_a_row_of_the_table_runs_has_rate_and_cap(trained, optimizer, columns):
@@ -109,6 +120,8 @@ def test_a_row_of_the_table_runs_has_rate_and_cap(trained, optimizer, columns):
     result = row({**record, "config": {**record["config"], "optimizer": optimizer}})
     assert list(result) == RUN_COLUMNS
     assert {name: result[name] for name in columns} == columns
+    arguments = {k: v for k, v in optimizer.items() if k not in ("name", "_target_")}
+    assert decode_arguments(result["arguments"]) == arguments
 
 
 def test_older_tables_are_completed(results):

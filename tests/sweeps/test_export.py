@@ -142,6 +142,17 @@ def test_figures_kept_from_tables_without_tasks_have_none(sweep, tmp_path):
     assert figure_runs["task"].tolist() == ["", "", "", "t"]
 
 
+def test_runs_kept_from_tables_without_arguments_have_none(sweep, tmp_path):
+    sweep(RUNS, 1.0)
+    folder = tmp_path / "quick"
+    older = pd.read_parquet(folder / "runs.parquet").drop(columns="arguments")
+    older.to_parquet(folder / "runs.parquet")
+    sweep(["clr"], 2.0, planned={"clr": {"4"}})
+    runs = pd.read_parquet(folder / "runs.parquet").set_index("run_id")["arguments"]
+    assert runs[["sgd0.1", "sgd0.3"]].tolist() == ["", ""]
+    assert runs["clr"]
+
+
 def test_a_run_of_two_tasks_counts_once_for_a_figure(sweep, tmp_path):
     both = {"clr": {FigureTask("cells", "a"), FigureTask("cells", "b")}}
     wanted = WantedRuns(both, {"clr": 600}, PROTOCOL)

@@ -1,46 +1,17 @@
 """Runs that each protocol's figures are planned to, as Hydra overrides."""
 
-from types import SimpleNamespace
-
 import pytest
 import yaml
-from small_sweeps import composed_sweep
+from planned_runs import containing, plan_without_data, planned_figures, sweep_config
 
 from clr.config import CONFIGS
 from clr.errors import UserError
 from clr.runs.tables import FigureTask
-from clr.sweeps.config import checked_sweep
-from clr.sweeps.overrides import available_needs, figure_overrides, need_tasks
-from clr.sweeps.plan import plan_sweep
+from clr.sweeps.overrides import available_needs, need_tasks
 
 PROTOCOLS = sorted(path.stem for path in (CONFIGS / "protocol").glob("*.yaml"))
-PAPER = [name for name in PROTOCOLS if name != "grid"]  # with figures of the paper
-
-
-def sweep_config(*command_line):
-    with composed_sweep(*command_line) as composed:
-        return checked_sweep(composed)
-
-
-def planned_figures(protocol, *command_line):
-    """The overrides of the runs of each figure, and of all figures together, each once."""
-    sweep = sweep_config(f"protocol={protocol}", *command_line)
-    figures = {
-        figure: [tuple(run) for _, run in figure_overrides(figure, sweep)]
-        for figure in sweep.wanted_figures
-    }
-    return figures, list(dict.fromkeys(run for runs in figures.values() for run in runs))
-
-
-def plan_without_data(*command_line):
-    """The planned runs of a sweep, as if its data were converted."""
-    info = SimpleNamespace(fingerprint="f")
-    with composed_sweep(*command_line) as composed:
-        return plan_sweep(checked_sweep(composed), lambda *_: info)
-
-
-def containing(runs, *overrides):
-    return [run for run in runs if set(overrides) <= set(run)]
+# Those with figures of the paper.
+PAPER = [name for name in PROTOCOLS if name not in ("grid", "arena", "arena-cpu")]
 
 
 def task_of(protocol, task):
@@ -258,6 +229,15 @@ def test_a_protocol_has_every_figure_that_its_tasks_allow(protocol):
             ],
             "batch_sizes: all",
         ),
+        (
+            [
+                "+figures.mine=[{task:cifar10,model:resnet18,batch_sizes:sweep,optimizers:[clr],"
+                "grid:all}]",
+                "figure=mine",
+            ],
+            "grid: all in the figures of configs/sweep.yaml is unknown; use task or own",
+        ),
+        (["protocol=arena", "methods=[nope]"], "optimizer nope is unknown; configs/optimizer has"),
         (["train.store=elsewhere"], "use store=FOLDER"),
         (["train.seed=1"], "use protocol.seeds"),
         (["train.batch_size=32"], "batch_size=N"),

@@ -9,6 +9,10 @@ from matplotlib.figure import Figure
 
 from clr.analysis import tables
 from clr.analysis.figures import (
+    arena,
+    arena_profiles,
+    arena_race,
+    arena_sensitivity,
     cells,
     corridor_meter,
     figure1,
@@ -40,9 +44,19 @@ DRAW: dict[str, Callable[[tables.Tables], Figure]] = {
     "7": figure2.draw,
     "8": figure6.draw,
     "9": figure9.draw,
+    "arena": arena.draw,
     "cells": cells.draw,
     "corridor_meter": corridor_meter.draw,
     "race": race.draw,
+}
+# Further pictures of the runs of a figure, by the stem of their files.
+FURTHER: dict[str, dict[str, Callable[[tables.Tables], Figure]]] = {
+    "arena": {
+        "arena_time": arena.draw_time,
+        "arena_race": arena_race.draw,
+        "arena_profiles": arena_profiles.draw,
+        "arena_sensitivity": arena_sensitivity.draw,
+    }
 }
 
 
@@ -69,17 +83,26 @@ def draw_all(folder: Path) -> tuple[list[Path], list[str]]:
         raise UserError(f"cannot create the folder {target}: {first_line(error)}") from None
     paths = []
     with style.applied():
-        for name, draw in WITHOUT_RUNS.items():
-            paths += style.save(draw(), target / name)
+        for name, draw_alone in WITHOUT_RUNS.items():
+            paths += style.save(draw_alone(), target / name)
         for figure, own in figures.items():
-            if not own.runs.empty:
-                paths += style.save(draw_figure(folder, figure, own), target / figure_file(figure))
+            if own.runs.empty:
+                continue
+            pictures = {figure_file(figure): DRAW[figure], **FURTHER.get(figure, {})}
+            for name, draw in pictures.items():
+                paths += style.save(_draw(folder, figure, draw, own), target / name)
     return paths, missing_lines(folder, figures)
 
 
 def draw_figure(folder: Path, figure: str, own: tables.Tables) -> Figure:
     """Draw one figure of `folder`. A UserError about its runs names the folder and the figure."""
+    return _draw(folder, figure, DRAW[figure], own)
+
+
+def _draw(
+    folder: Path, figure: str, draw: Callable[[tables.Tables], Figure], own: tables.Tables
+) -> Figure:
     try:
-        return DRAW[figure](own)
+        return draw(own)
     except UserError as error:
         raise UserError(f"{folder}, figure {figure}: {error}") from None

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from clr.analysis import tables
-from clr.analysis.report import claims, pictures, summary
+from clr.analysis.report import arena, claims, pictures, summary
 from clr.analysis.verdicts import Verdict
 from clr.files import write_text
 from clr.runs.tables import Results
@@ -36,13 +36,15 @@ def build(folder: Path) -> str:
         UserError: if a table or a picture is missing or damaged.
     """
     results = tables.read_checked(folder)
-    rows = claims.claim_rows(folder)
+    only_arena = set(results.figure_runs["figure"]) == {tables.ARENA}
+    rows = [] if only_arena else claims.claim_rows(folder)
     counts = Counter(row["verdict"] for row in rows)
     content = {
         "counts": [(verdict, counts[verdict]) for verdict in Verdict],
         "claims": claims.by_claim(rows),
         "scopes": claims.by_scope(rows),
         "assumptions": Markup(summary.assumptions()),
+        "arena": arena.arena_html(folder, results),
         "compared": summary.compared(folder),
         "comparison": pictures.read_comparison(folder),
         **_protocol(folder, results),
@@ -60,7 +62,7 @@ def _protocol(folder: Path, results: Results) -> dict[str, Any]:
     return {
         "protocol": protocol,
         "config": yaml.safe_dump(protocol, sort_keys=False, **style),
-        "sweep": summary.configurations(results),
+        "sweep": summary.configurations(tables.without_arena(results)),
         "provenance": summary.provenance(records),
         "seconds": summary.total_seconds(records),
         "runs": records,

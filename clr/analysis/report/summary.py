@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,5 +223,4 @@ def whole_command(folder: Path, records: list[dict[str, Any]]) -> str:
         for source in ("cifar10", "imagenet")
         if source in sources
     ]
-    protocol = shlex.quote(folder.resolve().name)
-    return " ".join(["make", "reproduce", f"PROTOCOL={protocol}", *paths])
+    return " ".join([reproduce_command(folder), *paths])

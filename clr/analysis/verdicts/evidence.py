@@ -17,6 +17,7 @@ from clr.analysis.baseline import diverged
 from clr.analysis.names import display_name
 from clr.analysis.race import LossCurve, loss_curve
 from clr.analysis.ratios import Numbers
+from clr.analysis.tables import without_arena
 from clr.errors import UserError
 from clr.runs.tables import Results, read_results, task_title
 
@@ -100,7 +101,7 @@ def read(folder: Path, window_epochs: float) -> Records:
     Raises:
         UserError: if the folder, a table or a column is missing or damaged, or no run is completed.
     """
-    results = read_results(folder)
+    results = without_arena(read_results(folder))
     _check(results)
     steps = {str(run_id): rows for run_id, rows in results.steps.groupby("run_id")}
     scopes: list[Scope] = []

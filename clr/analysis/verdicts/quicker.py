@@ -80,12 +80,13 @@ def run_races(scope: Scope, rules: Rules) -> dict[Pick, Race]:
         table["samples"] = table["steps"] * scope.batch_size
         table["baseline_samples"] = table["baseline_steps"] * scope.batch_size
         bounds = zip(table["ratio"], table["ratio_low"], table["ratio_high"], strict=True)
-        table["lead"] = [str(_lead(Ratio(*ratio))) for ratio in bounds]
+        table["lead"] = [str(lead_of(Ratio(*ratio))) for ratio in bounds]
         races[pick] = Race(table, rules.quicker.headline)
     return races
 
 
-def _lead(ratio: Ratio) -> Lead:
+def lead_of(ratio: Ratio) -> Lead:
+    """State of the race at a target with this ratio of steps."""
     if ratio.upper_bound < 1:
         return Lead.LEADS
     return Lead.LOSES if ratio.lower_bound > 1 else Lead.NEITHER

@@ -46,7 +46,7 @@ def judge(records: Records, rules: Rules) -> dict[str, pd.DataFrame]:
             [curve_table(scope, records.corridor_meter) for scope in scopes], ignore_index=True
         ),
     }
-    return {name: _rounded(table) for name, table in tables.items()}
+    return {name: rounded(table) for name, table in tables.items()}
 
 
 def read_claims(folder: Path) -> pd.DataFrame:
@@ -221,7 +221,7 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
     """The table with its numbers rounded to DIGITS significant digits."""
     numbers = table.select_dtypes("float").columns
     return table.assign(
