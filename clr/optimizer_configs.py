@@ -12,7 +12,7 @@ from yaml import YAMLError
 
 from clr.config import CONFIGS
 from clr.errors import UserError, first_line
-from clr.tuning import Tuning, remove_tuning
+from clr.tuning import Tuning, check_tuned_argument, remove_tuning
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ def _read(name: str) -> Method:
         config: Any = OmegaConf.to_container(OmegaConf.load(path))
         title = config.get("title")
         tuning = remove_tuning(config)
+        if tuning is not None:
+            check_tuned_argument(tuning, config)
     except (OSError, ValueError, AttributeError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: {first_line(error)}") from None
     except UserError as error:

@@ -11,7 +11,7 @@ from clr.overrides import format_value
 
 _EXAMPLE = "write it as in configs/optimizer/sgd.yaml"
 # Keys of an optimizer's config that are not arguments of its class.
-_NOT_TUNED = ("name", "_target_", "tuning", "title")
+_NOT_TUNED = ("name", "_target_", "schedule")
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,30 @@ def remove_tuning(optimizer: dict[str, Any]) -> Tuning | None:
         raise UserError(
             f"optimizer.title={format_value(title)} is not a name; quote it, or leave it out"
         )
-    return None if tuning is None else _checked(tuning, optimizer)
+    return None if tuning is None else _checked(tuning)
 
 
-def _checked(tuning: Any, optimizer: dict[str, Any]) -> Tuning:
+def check_tuned_argument(tuning: Tuning, optimizer: dict[str, Any]) -> None:
+    """Raise UserError if the tuned key is not an argument in the optimizer's config.
+
+    The config of a single run may lack it, as after `~optimizer.lr` on the command line.
+    """
+    arguments = [name for name in optimizer if name not in _NOT_TUNED]
+    if tuning.key not in arguments:
+        known = ", ".join(arguments) or "none"
+        raise UserError(
+            f"optimizer.tuning.key={format_value(tuning.key)} is not an argument in the "
+            f"optimizer's config, which has {known}; add it there, or use another one"
+        )
+
+
+def _checked(tuning: Any) -> Tuning:
     if not isinstance(tuning, dict) or set(tuning) != {"key", "values"}:
         raise UserError(f"optimizer.tuning must have the two keys key and values; {_EXAMPLE}")
     key, values = tuning["key"], tuning["values"]
-    arguments = [name for name in optimizer if name not in _NOT_TUNED]
-    if key not in arguments:
-        known = ", ".join(arguments) or "none"
+    if not isinstance(key, str):
         raise UserError(
-            f"optimizer.tuning.key={format_value(key)} is not an argument in the optimizer's "
-            f"config, which has {known}; add it there, or use another one"
+            f"optimizer.tuning.key={format_value(key)} is not the name of an argument; {_EXAMPLE}"
         )
     if not isinstance(values, list) or not values or not all(map(_is_finite, values)):
         raise UserError(

@@ -12,6 +12,7 @@ from clr.config import CONFIGS, from_dict, load
 from clr.config_checks import NAME_BYTES
 from clr.errors import UserError
 from clr.overrides import format_value
+from clr.tuning import Tuning, check_tuned_argument
 
 
 @pytest.mark.parametrize(
@@ -62,9 +63,7 @@ def test_a_learning_rate_is_a_finite_number(rate):
     [
         ("optimizer.tuning=3", "optimizer.tuning must have the two keys key and values"),
         ("+optimizer.tuning.grid=3", "optimizer.tuning must have the two keys key and values"),
-        ("optimizer.tuning.key=momentum", "optimizer.tuning.key=momentum is not an argument"),
-        ("optimizer.tuning.key=name", "optimizer.tuning.key=name is not an argument"),
-        ("optimizer.tuning.key=null", "optimizer.tuning.key=null is not an argument"),
+        ("optimizer.tuning.key=null", "optimizer.tuning.key=null is not the name of an argument"),
         ("optimizer.tuning.values=[]", "optimizer.tuning.values=[] is not a list of finite"),
         ("optimizer.tuning.values=0.1", "optimizer.tuning.values=0.1 is not a list of finite"),
         ("optimizer.tuning.values=[0.1,a]", "is not a list of finite numbers; write it as in"),
@@ -79,6 +78,14 @@ def test_a_wrong_tuning_or_title_is_refused(override, message):
     with pytest.raises(UserError) as error:
         load(["optimizer=sgd", override])
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["momentum", "name", "schedule"])
+def test_a_tuned_key_must_be_an_argument_of_the_config_file(key):
+    config = {"name": "sgd", "_target_": "torch.optim.SGD", "lr": 0.1, "schedule": {}}
+    check_tuned_argument(Tuning("lr", (0.1,)), config)
+    with pytest.raises(UserError, match=f"key={key} is not an argument .* which has lr; add it"):
+        check_tuned_argument(Tuning(key, (0.1,)), config)
 
 
 def test_tuning_and_title_name_no_run_and_reach_no_optimizer():

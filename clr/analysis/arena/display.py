@@ -213,6 +213,8 @@ def update_page(page: Path, blocks: Mapping[str, str]) -> bool:
     Raises:
         UserError: if the page has none of the blocks.
     """
+    if not page.is_file():
+        raise UserError(f"{page} is not a file; give a page such as docs/arena.md")
     text = page.read_text(encoding="utf-8")
     new, count = text, 0
     for name, content in blocks.items():
@@ -224,9 +226,7 @@ def update_page(page: Path, blocks: Mapping[str, str]) -> bool:
             count += 1
     if not count:
         names = " or ".join(f"<!-- arena {name} -->" for name in blocks)
-        raise UserError(
-            f"{page} has no block {names}; add one with its end, such as in docs/arena.md"
-        )
+        raise UserError(f"{page} has no {names}; add one with its end, as in docs/arena.md")
     if new != text:
         page.write_text(new, encoding="utf-8")
     return new != text

@@ -14,8 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from clr.analysis.arena.contenders import Setting, read_settings
 from clr.analysis.arena.display import FLATTERED
 from clr.analysis.figures import arena_panels, panels
-from clr.analysis.figures.arena_panels import Column
-from clr.analysis.figures.captions import describe
+from clr.analysis.figures.arena_panels import Column, describe_arena
 from clr.analysis.figures.run_groups import (
     RunGroup,
     in_windows,
@@ -67,7 +66,7 @@ def _draw(tables: Tables, x: str) -> Figure:
             "Time includes evaluation, and runs that train at the same time on one host slow each "
             "other; bench/optimizers.py measures steps side by side."
         )
-    describe(figure, tables, title, notes)
+    describe_arena(figure, tables, title, notes)
     return figure
 
 

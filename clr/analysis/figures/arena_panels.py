@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from clr.analysis.arena.contenders import Setting
 from clr.analysis.figures import style
+from clr.analysis.figures.captions import SPREAD, describe
 from clr.analysis.figures.run_groups import RunGroup
 from clr.analysis.names import display_name
+from clr.analysis.tables import Tables
 from clr.analysis.verdicts.rules import Rules
 
 PER_GROUP = 4  # methods in a column, in addition to CLR and the baseline
@@ -54,6 +57,14 @@ def run_groups(setting: Setting, column: Column) -> Iterator[RunGroup]:
         entry = contender.shown if contender else None
         if entry is not None:
             yield RunGroup(name, display_name(name), entry.runs, rate=None, best=None)
+
+
+def describe_arena(
+    figure: Figure, tables: Tables, title: str, notes: list[str], spread: str = SPREAD
+) -> None:
+    """Write title and caption. The caps are left out, because some methods are tuned over them."""
+    runs = tables.runs.assign(max_lr=float("nan"))
+    describe(figure, replace(tables, runs=runs), title, notes, spread)
 
 
 def add_column_legends(axes: list[Axes], shown: list[Column], without: str = "") -> None:

@@ -13,8 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from clr.analysis.arena.contenders import read_settings
 from clr.analysis.arena.targets import DEFAULT, FRACTIONS, TUNED, profile, target_table
 from clr.analysis.figures import arena_panels, panels
-from clr.analysis.figures.arena_panels import Column
-from clr.analysis.figures.captions import describe
+from clr.analysis.figures.arena_panels import Column, describe_arena
 from clr.analysis.names import display_name
 from clr.analysis.tables import Tables
 from clr.analysis.verdicts import rules as claim_rules
@@ -41,7 +40,7 @@ def draw(tables: Tables) -> Figure:
     _format(axes[0][0], targets)
     arena_panels.add_column_legends(list(axes[0]), columns)
     problems = len(targets[["data", "model", "batch_size", "setting", "seed"]].drop_duplicates())
-    describe(
+    describe_arena(
         figure,
         tables,
         "Performance profiles: higher and further left is faster",

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from clr.analysis.arena.contenders import read_settings
 from clr.analysis.arena.targets import race_table
 from clr.analysis.figures import arena_panels, panels, style
-from clr.analysis.figures.arena_panels import Column
-from clr.analysis.figures.captions import describe
+from clr.analysis.figures.arena_panels import Column, describe_arena
 from clr.analysis.names import display_name
 from clr.analysis.tables import Tables
 from clr.analysis.verdicts import rules as claim_rules
@@ -45,7 +44,7 @@ def draw(tables: Tables) -> Figure:
         ax.set_xlabel("fraction of the way")
     arena_panels.add_column_legends(list(axes[0]), columns, without=rules.baseline)
     baseline = display_name(rules.baseline)
-    describe(
+    describe_arena(
         figure,
         tables,
         f"The races with {baseline} at its best rate: below 1, fewer steps",

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from clr.analysis.arena.contenders import Contender, Setting, read_settings
 from clr.analysis.arena.targets import TUNED, entries
 from clr.analysis.figures import panels, style
-from clr.analysis.figures.captions import describe
+from clr.analysis.figures.arena_panels import describe_arena
 from clr.analysis.names import display_name
 from clr.analysis.tables import Tables
 from clr.analysis.verdicts import rules as claim_rules
@@ -57,7 +57,7 @@ def draw(tables: Tables) -> Figure:
     _add_legend(figure, settings)
     baseline = display_name(rules.baseline)
     title = f"Sensitivity: final training loss over that of {baseline} at its best rate"
-    describe(figure, tables, title, _notes(settings), spread=SPREAD)
+    describe_arena(figure, tables, title, _notes(settings), spread=SPREAD)
     return figure
 
 
@@ -146,5 +146,5 @@ def _notes(settings: list[Setting]) -> list[str]:
     }
     notes = ["Rings: the default of the method. ×: a run diverged at this value."]
     if fixed:
-        notes.append(f"Without a grid: {', '.join(fixed)}.")
+        notes.append(f"Without a grid: {'; '.join(fixed)}.")
     return notes

@@ -1,0 +1,123 @@
+"""scripts/arena.py, the page of the arena, and the committed results."""
+
+import json
+
+import pandas as pd
+import pytest
+from arena_tables import ending, write_arena
+from claim_tables import ROOT, call
+
+from clr.analysis.arena.cost import read_costs
+from clr.analysis.arena.display import page_blocks, settings, summary
+from clr.analysis.arena.table import arena_tables, read_arena, read_table
+from clr.analysis.verdicts import rules
+from clr.errors import UserError
+
+COMMITTED = sorted(path.parent for path in (ROOT / "results").glob("arena*/runs.csv"))
+PAGE = ROOT / "docs" / "arena.md"
+SGD = {0.1: ending(2, 2, 2), 0.3: ending(1, 1, 1), 1.0: ending(0.5, 0.5, None)}
+METHODS = {
+    "clr": {None: ending(2.0, 2.1, 2.2)},
+    "sgd": SGD,
+    "adam | x": {None: ending(0.5, 0.49, 0.48)},
+    "alig": {1: ending(None, 1, 1), 2: ending(1, 1, None)},
+}
+GRIDS = {"alig": {"key": "c", "values": [1, 2], "default": 2}}
+COSTS = {
+    "model": "parameters of resnet18",
+    "hardware": "a processor",
+    "threads": 2,
+    "torch": "2.0",
+    "date": "2026-01-31",
+    "methods": {
+        "sgd": {"time_ratio": 1.0, "memory_ratio": 1.0},
+        "clr": {"time_ratio": 1.5, "memory_ratio": 1.0},
+    },
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_arena(tmp_path / "arena", {32: METHODS, 64: METHODS}, GRIDS)
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda path: path.name)
+def test_committed_tables_follow_from_the_committed_runs(folder):
+    for name, table in arena_tables(read_arena(folder), rules.load()).items():
+        assert (folder / f"{name}.csv").read_text() == table.to_csv(index=False), name
+        committed = pd.read_parquet(folder / f"{name}.parquet")
+        pd.testing.assert_frame_equal(committed, table, check_exact=True)
+
+
+def test_the_page_shows_the_committed_tables():
+    text = PAGE.read_text()
+    if not COMMITTED:
+        assert "No results are committed yet." in text
+        return
+    arena = pd.concat([read_table(folder) for folder in COMMITTED], ignore_index=True)
+    for name, block in page_blocks(arena, read_costs(COMMITTED[0]), rules.load()).items():
+        expected = f"<!-- arena {name} -->\n\n{block}\n\n<!-- end of arena {name} -->"
+        assert expected in text, f"update docs/arena.md: {PAGE} has an old block {name}"
+
+
+def test_the_command_writes_tables_and_the_page(folder, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- arena summary -->\nold\n<!-- end of arena summary -->\nb\n")
+    assert call("arena", folder, "--page", page) == 0
+    printed = capsys.readouterr().out
+    for name, table in arena_tables(read_arena(folder), rules.load()).items():
+        assert (folder / f"{name}.csv").read_text() == table.to_csv(index=False), name
+    block = summary(read_table(folder), None, rules.load())
+    assert block in printed
+    begin, end = "<!-- arena summary -->", "<!-- end of arena summary -->"
+    assert page.read_text() == f"a\n{begin}\n\n{block}\n\n{end}\nb\n"
+    assert f"{page} is updated" in printed
+    assert call("arena", folder, "--page", page) == 0
+    assert f"{page} is up to date" in capsys.readouterr().out
+
+
+def test_the_summary_has_one_row_for_each_method(folder):
+    (folder / "cost.json").write_text(json.dumps(COSTS))
+    arena = arena_tables(read_arena(folder), rules.load())["arena"]
+    lines = summary(arena, read_costs(folder), rules.load()).splitlines()
+    assert lines[2] == "| CLR | nothing | – | 2.1 (2.1–2.1) | 2 worse | – | 1.50× | 1.00× |"
+    assert lines[3] == ("| SGD | lr, 3 values | 1 (1–1) | 2 (2–2) | – | 2 better | 1.00× | 1.00× |")
+    assert lines[4].startswith(
+        r"| adam \| x | nothing | – | 0.49 (0.49–0.49) | 2 better | 2 better"
+    )
+    assert lines[5] == (
+        "| alig | c, 2 values | diverged in 2 of 2 | diverged in 2 of 2 | 2 diverged | 2 diverged "
+        "| – | – |"
+    )
+    assert "flatters tuned methods slightly" in lines[-1]
+    assert "a processor, 2 threads, PyTorch 2.0, 2026-01-31" in lines[-1]
+
+
+def test_each_setting_has_a_table(folder):
+    text = settings(arena_tables(read_arena(folder), rules.load())["arena"], rules.load())
+    assert text.count("### CIFAR-10, ResNet-18, batch size") == 2
+    lines = text.splitlines()
+    assert (
+        "| alig | c, all values | 2 of 6 runs diverged | – | diverged | – | diverged | – |" in lines
+    )
+    (tuned,) = [line for line in lines[:12] if line.startswith("| SGD | lr 0.3, tuned")]
+    assert "| 1 (1–1) | –" in tuned
+    assert tuned.endswith("| better | 60.0 (50.0–70.0) |")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"methods": {"sgd": {}}}'])
+def test_a_damaged_cost_is_one_line(folder, content):
+    (folder / "cost.json").write_text(content)
+    with pytest.raises(UserError, match=r"cost.json is damaged .*; create it again with"):
+        read_costs(folder)
+
+
+def test_mistakes_of_the_command_are_one_line(folder, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("no markers")
+    assert call("arena", folder, "--page", page) == 2
+    assert "has no <!-- arena summary -->" in capsys.readouterr().err
+    assert call("arena", folder, "--page", tmp_path) == 2
+    assert "is not a file; give a page" in capsys.readouterr().err
+    assert call("arena", tmp_path / "nope") == 2
+    assert "does not exist; pass a folder with results" in capsys.readouterr().err

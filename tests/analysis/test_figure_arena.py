@@ -1,0 +1,107 @@
+"""Figures of the arena on tables with a known answer."""
+
+import numpy as np
+import pytest
+from arena_tables import run_id, write_arena
+from figure_tables import drawing, legend, line, texts, title
+from matplotlib.figure import Figure
+
+from clr.analysis import tables
+from clr.analysis.figures import draw, style
+from clr.analysis.figures.arena_panels import PER_GROUP
+
+
+def falling(factor, seeds=(0, 1, 2), diverge=False):
+    """Losses of nine steps from 1; seeds multiply them by 1, 2 and 3."""
+    losses = {seed: [(1 + seed) * factor**step for step in range(9)] for seed in seeds}
+    return {seed: [*own[:-1], None] for seed, own in losses.items()} if diverge else losses
+
+
+METHODS = {
+    "clr": {None: falling(0.7)},
+    "sgd": {0.1: falling(0.8), 0.3: falling(0.5), 1.0: falling(0.5, diverge=True)},
+    "alig": {1: falling(0.4), 2: falling(0.9)},
+    "lost": {1: falling(0.9, diverge=True), 2: falling(0.9, diverge=True)},
+    **{f"method {i}": {None: falling(0.6)} for i in range(PER_GROUP)},
+}
+GRID = {"key": "c", "values": [1, 2], "default": 2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    methods = {32: METHODS, 64: METHODS}
+    missing = [run_id(64, "method 0", None, 2)]
+    folder = tmp_path_factory.mktemp("drawn") / "arena"
+    return write_arena(folder, methods, {"alig": GRID, "lost": GRID}, missing)
+
+
+def further(folder, name) -> Figure:
+    with style.applied():
+        return draw.FURTHER["arena"][name](tables.read(folder)["arena"])
+
+
+def test_every_column_has_clr_and_the_baseline(folder):
+    figure = drawing(folder, "arena")
+    top = figure.axes[:2]
+    assert legend(top[0]) == ["CLR", "SGD", "method 0", "lost", "alig"]
+    assert legend(top[1]) == ["CLR", "SGD", "method 3", "method 2", "method 1"]
+    assert len(figure.axes) == 2 * 2 * 2  # settings × loss and accuracy × columns
+    assert "1 of 60 runs missing" in title(figure)
+
+
+def test_curves_are_those_of_the_tuned_values(folder):
+    figure = drawing(folder, "arena")
+    steps = np.arange(9)
+    for factor, label in ((0.7, "CLR"), (0.5, "SGD"), (0.4, "alig")):
+        drawn = line(figure.axes[0], label)
+        assert np.allclose(drawn.get_xdata(), steps + 1)
+        assert np.allclose(drawn.get_ydata(), 2 * factor**steps)  # mean of 1, 2 and 3
+    assert line(figure.axes[0], "lost diverged").get_marker() == "x"
+    assert "Tuned values: SGD lr 0.3; alig c 1." in texts(figure)
+    assert "lost has a diverged run at every value (batch size 32, 64)." in texts(figure)
+    assert "Scaled-down protocol" in texts(figure)
+    assert "flatters tuned methods slightly" in texts(figure)
+
+
+def test_the_curves_over_time_have_the_seconds_of_the_steps(folder):
+    drawn = line(further(folder, "arena_time").axes[0], "CLR")
+    assert np.allclose(drawn.get_xdata(), 0.5 * np.arange(1, 10))
+
+
+def test_the_sensitivity_is_over_the_tuned_baseline(folder):
+    figure = further(folder, "arena_sensitivity")
+    panels = {ax.get_title(): ax for ax in figure.axes}
+    assert {"SGD", "alig", "lost"} <= set(panels)
+    drawn = line(panels["SGD"], "batch size 32")
+    assert np.allclose(drawn.get_xdata(), [0.1, 0.3])
+    assert np.allclose(drawn.get_ydata(), [(0.8 / 0.5) ** 8, 1])
+    assert [own.get_xdata()[0] for own in panels["lost"].lines if own.get_marker() == "x"] == [
+        *(1, 2),
+        *(1, 2),
+    ]
+    assert "Without a grid: CLR; method 0" in texts(figure)
+
+
+def test_the_profiles_are_step_functions_up_to_the_edge(folder):
+    figure = further(folder, "arena_profiles")
+    tuned = figure.axes[:2]
+    best = line(tuned[0], "alig")
+    assert np.allclose(best.get_ydata(), 1)  # the fastest to every target
+    assert line(tuned[1], "CLR").get_ydata()[0] < 1
+    assert "Dolan" not in texts(figure)
+    assert "12 pairs" not in texts(figure)
+    assert "6 pairs of setting and seed, each with 3 target losses: 0.5, 0.75, 0.9" in texts(figure)
+
+
+def test_the_race_leaves_out_the_baseline(folder):
+    figure = further(folder, "arena_race")
+    assert "SGD" not in legend(figure.axes[0])
+    drawn = line(figure.axes[0], "alig")
+    assert (drawn.get_ydata() <= 1).all()
+    assert "SGD" not in [own.get_label() for own in figure.axes[0].lines]
+
+
+def test_all_pictures_are_written(folder):
+    paths, _ = draw.draw_all(folder)
+    names = {path.stem for path in paths if path.suffix == ".png"}
+    assert names == {"figure1", "figure1_paths", "arena", *draw.FURTHER["arena"]}
