@@ -31,9 +31,9 @@ from torch import Tensor, nn
 
 from clr.cli import run_main
 from clr.config import load
+from clr.configured_optimizers import read_method, titled_methods
 from clr.errors import UserError
 from clr.files import write_text
-from clr.optimizer_configs import read_method, titled_methods
 from clr.runs.provenance import hardware
 from clr.training.optimizers import build_optimizer, set_optimizer_mode
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from clr.optimizer_configs import method_names, read_method
+from clr.configured_optimizers import method_names, read_method
 
 MODELS = {
     "resnet18": "ResNet-18",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from clr.configured_optimizers import read_method, titled_methods
 from clr.errors import UserError
-from clr.optimizer_configs import read_method, titled_methods
 from clr.sweeps.config import NeedConfig, ProtocolConfig, SweepConfig, TaskConfig
 
 EACH = "each"  # in place of a task's or an optimizer's name: every one with a title

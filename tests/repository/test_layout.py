@@ -117,7 +117,7 @@ def test_data_flows_one_way():
         ("clr/step/*.py", {"torch", "clr"}),
         ("clr/reference.py", {"torch"}),
         ("clr/warmup.py", {"torch", "clr"}),
-        ("clr/methods/*.py", {"torch", "clr"}),
+        ("clr/methods/*.py", {"torch", "clr", "dadaptation", "prodigyopt"}),
         ("clr/geometry/*.py", {"torch", "numpy", "scipy", "clr"}),
     ],
 )

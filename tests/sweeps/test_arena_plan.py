@@ -4,7 +4,7 @@ import pytest
 from planned_runs import containing, planned_figures, sweep_config
 
 from clr.config import CONFIGS
-from clr.optimizer_configs import Method
+from clr.configured_optimizers import Method
 from clr.sweeps import overrides
 from clr.sweeps.overrides import figure_overrides
 from clr.tuning import Tuning

@@ -220,7 +220,7 @@ def test_a_protocol_has_every_figure_that_its_tasks_allow(protocol):
         (["protocol.seeds=0"], "protocol.seeds"),
         (["dry_run=maybe"], "dry_run"),
         (["optimizers=clr"], "optimizers"),
-        (["optimizers=[nope]"], "optimizer nope is unknown; configs/optimizer has clr"),
+        (["optimizers=[nope]"], "optimizer nope is unknown; configs/optimizer has adamw, "),
         (["+protocol.tasks.cifar10.batches=3"], "batches"),
         (
             [
