@@ -9,8 +9,8 @@ import sys
 
 import pytest
 import torch
-from entry_points import on_ranks
 from config_cases import DECAYED, DIRECTION, MOVED, NAMES, STEPS, Training
+from entry_points import on_ranks
 from methods_page import rows
 from torch import nn
 
