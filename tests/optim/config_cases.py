@@ -55,7 +55,7 @@ class Training:
         return float(loss), float(rate)
 
     def parameters(self):
-        """All parameters as one vector."""
+        """The parameters as one vector."""
         return nn.utils.parameters_to_vector(self.model.parameters()).detach().clone()
 
     def state(self, key):
