@@ -90,7 +90,7 @@ def read_checked(folder: Path) -> Results:
     _check_unique(folder, "corridor_meter.parquet", meter, ["run_id", "step"])
     finished = results.runs.loc[results.runs["status"] == RunStatus.FINISHED, "run_id"]
     for name, table in (("steps.parquet", results.steps), ("epochs.parquet", results.epochs)):
-        absent = finished[~finished.isin(table["run_id"])]
+        absent = finished[~finished.isin(table["run_id"].unique())]
         if len(absent):
             problem = f"lacks the finished run {absent.iloc[0]} of runs.csv"
             raise _damaged(folder, name, problem)
@@ -108,7 +108,7 @@ def by_figure(results: Results) -> dict[str, Tables]:
     figures = {}
     for figure, rows in results.figure_runs.groupby("figure"):
         ids = set(rows["run_id"])
-        own, steps, epochs, meter = (table[table["run_id"].isin(ids)] for table in tables)
+        own, steps, epochs, meter = (_rows_of(table, ids) for table in tables)
         settings: dict[str, set[str]] = {}
         for task, own_ids in run_ids_by_task(results.protocol, rows).items():
             settings.setdefault(task_title(results.protocol, task), set()).update(own_ids)
@@ -116,6 +116,12 @@ def by_figure(results: Results) -> dict[str, Tables]:
             results.protocol, own, steps, epochs, meter, len(ids), settings
         )
     return figures
+
+
+def _rows_of(table: pd.DataFrame, ids: set[str]) -> pd.DataFrame:
+    """Rows of the runs `ids`; the table itself, without a copy, if it has no others."""
+    own = table["run_id"].isin(ids)
+    return table if own.all() else table[own]
 
 
 def without_arena(results: Results) -> Results:

@@ -64,7 +64,7 @@ class Results:
     folder: Path
     protocol: dict[str, Any]
     runs: pd.DataFrame
-    steps: pd.DataFrame
+    steps: pd.DataFrame  # the column `run_id` is a category
     figure_runs: pd.DataFrame  # text columns `figure`, `task` and `run_id`
 
     @cached_property
@@ -114,7 +114,7 @@ def read_results(folder: Path) -> Results:
     runs = _read(folder / "runs.csv", _read_runs)
     if "max_lr" not in runs:
         runs["max_lr"] = float("nan")
-    steps = _read(folder / "steps.parquet", pd.read_parquet)
+    steps = _read(folder / "steps.parquet", _read_steps)
     figure_runs = with_tasks(_read(folder / "figure_runs.csv", _read_text_table))
     return Results(folder, protocol, runs, steps, figure_runs)
 
@@ -174,6 +174,15 @@ def _read_runs(path: Path) -> pd.DataFrame:
         na_values={name: ["", "nan"] for name in numbers},
         float_precision="round_trip",
     )
+
+
+def _read_steps(path: Path) -> pd.DataFrame:
+    """Read the steps, which are many: the id of each row's run is a category and takes 4 bytes."""
+    steps = pd.read_parquet(path, read_dictionary=["run_id"])
+    if isinstance(steps.get("run_id", pd.Series()).dtype, pd.CategoricalDtype):
+        ids = steps["run_id"].cat
+        steps["run_id"] = ids.set_categories(ids.categories.astype("str").sort_values())
+    return steps
 
 
 def _read_text_table(path: Path) -> pd.DataFrame:
