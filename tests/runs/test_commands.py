@@ -78,6 +78,8 @@ def test_the_command_is_as_one_would_type_it():
         ["optimizer.name=mine", "optimizer._target_='my.own:Rate, v2'", "~optimizer.f_star"],
         ["model.name=mine", "model._target_=my.own.net", "~model.stem", "+model.width=3"],
         ["model=resnet50", "~model.init", "model.norm=sync"],
+        ["optimizer=sgd", "+optimizer.schedule={name: warmup_cosine, warmup_fraction: 0.1}"],
+        ["optimizer=sgd_momentum_cosine", "~optimizer.schedule"],
         ["optimizer.name=mine", "+optimizer.deep={a: [1, x, {b: 'it, is'}], c: {}}"],
     ],
 )
