@@ -20,9 +20,9 @@ METHODS = {
     "clr": {None: ending(2.0, 2.1, 2.2)},
     "sgd": SGD,
     "adam | x": {None: ending(0.5, 0.49, 0.48)},
-    "alig": {1: ending(None, 1, 1), 2: ending(1, 1, None)},
+    "alpha": {1: ending(None, 1, 1), 2: ending(1, 1, None)},
 }
-GRIDS = {"alig": {"key": "c", "values": [1, 2], "default": 2}}
+GRIDS = {"alpha": {"key": "c", "values": [1, 2], "default": 2}}
 COSTS = {
     "model": "parameters of resnet18",
     "hardware": "a processor",
@@ -86,7 +86,7 @@ def test_the_summary_has_one_row_for_each_method(folder):
         r"| adam \| x | nothing | – | 0.49 (0.49–0.49) | 2 better | 2 better"
     )
     assert lines[5] == (
-        "| alig | c, 2 values | diverged in 2 of 2 | diverged in 2 of 2 | 2 diverged | 2 diverged "
+        "| alpha | c, 2 values | diverged in 2 of 2 | diverged in 2 of 2 | 2 diverged | 2 diverged "
         "| – | – |"
     )
     assert "flatters tuned methods slightly" in lines[-1]
@@ -98,7 +98,8 @@ def test_each_setting_has_a_table(folder):
     assert text.count("### CIFAR-10, ResNet-18, batch size") == 2
     lines = text.splitlines()
     assert (
-        "| alig | c, all values | 2 of 6 runs diverged | – | diverged | – | diverged | – |" in lines
+        "| alpha | c, all values | 2 of 6 runs diverged | – | diverged | – | diverged | – |"
+        in lines
     )
     (tuned,) = [line for line in lines[:12] if line.startswith("| SGD | lr 0.3, tuned")]
     assert "| 1 (1–1) | –" in tuned

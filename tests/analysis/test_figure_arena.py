@@ -20,7 +20,7 @@ def falling(factor, seeds=(0, 1, 2), diverge=False):
 METHODS = {
     "clr": {None: falling(0.7)},
     "sgd": {0.1: falling(0.8), 0.3: falling(0.5), 1.0: falling(0.5, diverge=True)},
-    "alig": {1: falling(0.4), 2: falling(0.9)},
+    "alpha": {1: falling(0.4), 2: falling(0.9)},
     "lost": {1: falling(0.9, diverge=True), 2: falling(0.9, diverge=True)},
     **{f"method {i}": {None: falling(0.6)} for i in range(PER_GROUP)},
 }
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
     methods = {32: METHODS, 64: METHODS}
     missing = [run_id(64, "method 0", None, 2)]
     folder = tmp_path_factory.mktemp("drawn") / "arena"
-    return write_arena(folder, methods, {"alig": GRID, "lost": GRID}, missing)
+    return write_arena(folder, methods, {"alpha": GRID, "lost": GRID}, missing)
 
 
 def further(folder, name) -> Figure:
@@ -43,7 +43,7 @@ def further(folder, name) -> Figure:
 def test_every_column_has_clr_and_the_baseline(folder):
     figure = drawing(folder, "arena")
     top = figure.axes[:2]
-    assert legend(top[0]) == ["CLR", "SGD", "method 0", "lost", "alig"]
+    assert legend(top[0]) == ["CLR", "SGD", "method 0", "lost", "alpha"]
     assert legend(top[1]) == ["CLR", "SGD", "method 3", "method 2", "method 1"]
     assert len(figure.axes) == 2 * 2 * 2  # settings × loss and accuracy × columns
     assert "1 of 60 runs missing" in title(figure)
@@ -52,12 +52,12 @@ def test_every_column_has_clr_and_the_baseline(folder):
 def test_curves_are_those_of_the_tuned_values(folder):
     figure = drawing(folder, "arena")
     steps = np.arange(9)
-    for factor, label in ((0.7, "CLR"), (0.5, "SGD"), (0.4, "alig")):
+    for factor, label in ((0.7, "CLR"), (0.5, "SGD"), (0.4, "alpha")):
         drawn = line(figure.axes[0], label)
         assert np.allclose(drawn.get_xdata(), steps + 1)
         assert np.allclose(drawn.get_ydata(), 2 * factor**steps)  # mean of 1, 2 and 3
     assert line(figure.axes[0], "lost diverged").get_marker() == "x"
-    assert "Tuned values: SGD lr 0.3; alig c 1." in texts(figure)
+    assert "Tuned values: SGD lr 0.3; alpha c 1." in texts(figure)
     assert "lost has a diverged run at every value (batch size 32, 64)." in texts(figure)
     assert "Scaled-down protocol" in texts(figure)
     assert "flatters tuned methods slightly" in texts(figure)
@@ -71,7 +71,7 @@ def test_the_curves_over_time_have_the_seconds_of_the_steps(folder):
 def test_the_sensitivity_is_over_the_tuned_baseline(folder):
     figure = further(folder, "arena_sensitivity")
     panels = {ax.get_title(): ax for ax in figure.axes}
-    assert {"SGD", "alig", "lost"} <= set(panels)
+    assert {"SGD", "alpha", "lost"} <= set(panels)
     drawn = line(panels["SGD"], "batch size 32")
     assert np.allclose(drawn.get_xdata(), [0.1, 0.3])
     assert np.allclose(drawn.get_ydata(), [(0.8 / 0.5) ** 8, 1])
@@ -85,7 +85,7 @@ def test_the_sensitivity_is_over_the_tuned_baseline(folder):
 def test_the_profiles_are_step_functions_up_to_the_edge(folder):
     figure = further(folder, "arena_profiles")
     tuned = figure.axes[:2]
-    best = line(tuned[0], "alig")
+    best = line(tuned[0], "alpha")
     assert np.allclose(best.get_ydata(), 1)  # the fastest to every target
     assert line(tuned[1], "CLR").get_ydata()[0] < 1
     assert "Dolan" not in texts(figure)
@@ -96,7 +96,7 @@ def test_the_profiles_are_step_functions_up_to_the_edge(folder):
 def test_the_race_leaves_out_the_baseline(folder):
     figure = further(folder, "arena_race")
     assert "SGD" not in legend(figure.axes[0])
-    drawn = line(figure.axes[0], "alig")
+    drawn = line(figure.axes[0], "alpha")
     assert (drawn.get_ydata() <= 1).all()
     assert "SGD" not in [own.get_label() for own in figure.axes[0].lines]
 

@@ -101,8 +101,10 @@ def read(folder: Path, window_epochs: float) -> Records:
     Raises:
         UserError: if the folder, a table or a column is missing or damaged, or no run is completed.
     """
-    results = without_arena(read_results(folder))
-    _check(results)
+    results = read_results(folder)
+    _check_columns(results)
+    results = without_arena(results)
+    _check_runs(results)
     steps = {str(run_id): rows for run_id, rows in results.steps.groupby("run_id")}
     scopes: list[Scope] = []
     placed: set[str] = set()  # missing runs that belong to a scope
@@ -157,10 +159,9 @@ def _scopes(
         yield scope, missing
 
 
-def _check(results: Results) -> None:
-    """Raise UserError if the tables lack something that the analysis needs."""
-    folder = results.folder
-    command = f"make reproduce PROTOCOL={folder.resolve().name}"
+def _check_columns(results: Results) -> None:
+    """Raise UserError if the tables lack a key or a column that the analysis needs."""
+    folder, command = results.folder, _command(results)
     protocol = results.protocol
     if not isinstance(protocol, dict) or not set(_PROTOCOL_KEYS) <= set(protocol):
         raise UserError(
@@ -184,6 +185,11 @@ def _check(results: Results) -> None:
                     f"{folder / name} has text in the column {column}, which holds numbers; "
                     f"create it again with: {command}"
                 )
+
+
+def _check_runs(results: Results) -> None:
+    """Raise UserError if there are no runs, or two of the same settings and seed."""
+    folder, command = results.folder, _command(results)
     if results.runs.empty:
         raise UserError(f"{folder / 'runs.csv'} has no completed run; train them with: {command}")
     settings = ["dataset", "model", "batch_size", "optimizer", "learning_rate", "seed"]
@@ -194,6 +200,10 @@ def _check(results: Results) -> None:
                 f"{folder / 'runs.csv'} has two runs of the same settings and seed, one of them "
                 f"{repeated['run_id'].iloc[0]}; export one protocol only, with: {command}"
             )
+
+
+def _command(results: Results) -> str:
+    return f"make reproduce PROTOCOL={results.folder.resolve().name}"
 
 
 def _runs(
