@@ -23,11 +23,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
+from time import perf_counter
 from typing import Any
 
 import torch
-from step import OTHER_MEMORY, model_with_gradients, seconds
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from clr.cli import run_main
 from clr.config import load
@@ -35,10 +36,12 @@ from clr.configured_optimizers import read_method, titled_methods
 from clr.errors import UserError
 from clr.files import write_text
 from clr.runs.provenance import hardware
+from clr.training.models import build_model
 from clr.training.optimizers import build_optimizer, set_optimizer_mode
 
 BASELINE, MODEL = "sgd", "resnet18"
 WARM_UP_ROUNDS = 3
+OTHER_MEMORY = 32_000_000  # float32 numbers that are overwritten before each step
 
 
 @dataclass(eq=False)
@@ -77,15 +80,29 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 def contestant(name: str, device: torch.device) -> Contestant:
     """Build a method as the trainer does, at the default of its config."""
-    torch.manual_seed(0)
-    model, loss = model_with_gradients(MODEL, device)
-    config = load([f"optimizer={name}"]).optimizer
-    optimizer = build_optimizer(config, model)
+    cfg = load([f"optimizer={name}", f"model={MODEL}"])
+    model = build_model(cfg.model, 10, 0).to(device)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(device)
+    loss = cross_entropy(model(images), torch.tensor([0, 1], device=device))
+    loss.backward()
+    optimizer = build_optimizer(cfg.optimizer, model)
     set_optimizer_mode(optimizer, training=True)
     step: Callable[..., object] = optimizer.step
     if "loss" in inspect.signature(type(optimizer).step).parameters:
-        step = partial(step, loss=loss)
+        step = partial(step, loss=loss.detach())
     return Contestant(name, step, optimizer, model)
+
+
+def seconds(step: Callable[[], object], other: Tensor) -> float:
+    """Duration of one step, with caches full of `other`."""
+    other.add_(1)
+    if other.is_cuda:
+        torch.cuda.synchronize()
+    start = perf_counter()
+    step()
+    if other.is_cuda:
+        torch.cuda.synchronize()
+    return perf_counter() - start
 
 
 def measure(names: list[str], rounds: int, device: torch.device) -> dict[str, dict[str, float]]:

@@ -127,7 +127,7 @@ def _rows_of(table: pd.DataFrame, ids: set[str]) -> pd.DataFrame:
 def without_arena(results: Results) -> Results:
     """The results without the runs that only the arena needs.
 
-    These may differ in arguments that the other figures and the verdicts do not tell apart.
+    These may differ in arguments that the other figures and the verdicts do not distinguish.
     """
     needed = results.figure_runs[results.figure_runs["figure"] != ARENA]
     only_arena = set(results.figure_runs["run_id"]) - set(needed["run_id"])

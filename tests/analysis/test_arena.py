@@ -61,9 +61,9 @@ def test_the_interval_is_students_t_on_the_paired_log_ratios(tmp_path):
     assert row["over_sgd"] == pytest.approx(2**2, rel=1e-5)
     assert row["over_sgd_low"] == pytest.approx(2 ** (2 - half), rel=1e-4)
     assert row["over_sgd_high"] == pytest.approx(2 ** (2 + half), rel=1e-4)
-    # Every seed is worse, and yet three seeds so far apart cannot tell.
+    # Every seed is worse, and yet three seeds so far apart decide nothing.
     assert row["over_sgd_low"] < 1
-    assert row["standing_sgd"] == "cannot be told"
+    assert row["standing_sgd"] == "undecided"
     assert row["standing_clr"] == ""
 
 
@@ -72,7 +72,7 @@ def test_the_interval_is_students_t_on_the_paired_log_ratios(tmp_path):
     [
         (ending(2.0, 2.1, 2.2), "worse"),
         (ending(0.5, 0.49, 0.48), "better"),
-        (ending(0.9, 1.0, 1.1), "cannot be told"),
+        (ending(0.9, 1.0, 1.1), "undecided"),
         (ending(0.1, 0.1, None), "diverged"),
     ],
 )
@@ -83,17 +83,17 @@ def test_the_standing_against_the_best_fixed_rate(tmp_path, losses, standing):
 
 
 def test_runs_are_paired_by_seed(tmp_path):
-    """Unpaired, losses that vary by a factor of 100 over the seeds could not tell 10% apart."""
+    """Unpaired, losses that vary by a factor of 100 over the seeds would hide 10%."""
     sgd = {0.1: ending(0.01, 0.1, 1.0)}
     adam = {None: ending(0.011, 0.11, 1.1001)}
     row = result(built(tmp_path / "arena", {"sgd": sgd, "adam": adam}), "adam", "default")
     assert row["standing_sgd"] == "worse"
 
 
-def test_a_single_seed_cannot_tell(tmp_path):
+def test_a_single_seed_decides_nothing(tmp_path):
     methods = {"sgd": {0.1: ending(1)}, "adam": {None: ending(0.1)}}
     row = result(built(tmp_path / "arena", methods), "adam", "default")
-    assert (row["over_sgd"], row["standing_sgd"]) == (pytest.approx(0.1), "cannot be told")
+    assert (row["over_sgd"], row["standing_sgd"]) == (pytest.approx(0.1), "undecided")
 
 
 def test_a_method_that_diverges_at_every_value_is_a_result(tmp_path):

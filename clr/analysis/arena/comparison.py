@@ -19,21 +19,21 @@ class Standing(StrEnum):
     """The whole interval of the ratio is below 1."""
     WORSE = "worse"
     """The whole interval of the ratio is above 1."""
-    OPEN = "cannot be told"
+    UNDECIDED = "undecided"
     """The interval contains 1, or there is no interval."""
     DIVERGED = "diverged"
     """A run of the method diverged."""
 
 
 @dataclass(frozen=True)
-class Compared:
+class LossComparison:
     """Final loss of one entry over that of another."""
 
     ratio: Ratio
     standing: Standing | None  # None: an entry and itself, or nothing to compare with
 
 
-def compare(own: Entry | None, other: Entry | None, confidence: float) -> Compared:
+def compare(own: Entry | None, other: Entry | None, confidence: float) -> LossComparison:
     """Compare the final losses of two entries; the pairs of runs share a seed.
 
     Runs of one seed have the same initial weights, order of the data and augmentation. The ratio
@@ -47,20 +47,20 @@ def compare(own: Entry | None, other: Entry | None, confidence: float) -> Compar
         confidence: level of the interval, such as 0.95.
     """
     if other is None:
-        return Compared(NO_RATIO, None)
+        return LossComparison(NO_RATIO, None)
     if own is None or own.diverged:
-        return Compared(Ratio(math.inf, math.nan, math.nan), Standing.DIVERGED)
+        return LossComparison(Ratio(math.inf, math.nan, math.nan), Standing.DIVERGED)
     if set(own.runs["run_id"]) == set(other.runs["run_id"]):
-        return Compared(NO_RATIO, None)
+        return LossComparison(NO_RATIO, None)
     ratio = ratio_over_seeds(own.losses, other.losses, confidence)
-    return Compared(ratio, _standing(own, other, ratio))
+    return LossComparison(ratio, _standing(own, other, ratio))
 
 
 def _standing(own: Entry, other: Entry, ratio: Ratio) -> Standing:
     if other.diverged:  # a range of ratios, not an interval
-        return Standing.BETTER if other.diverged == len(other.runs) else Standing.OPEN
+        return Standing.BETTER if other.diverged == len(other.runs) else Standing.UNDECIDED
     if not np.isfinite([ratio.low, ratio.high]).all() or ratio.low == 0:
-        return Standing.OPEN
+        return Standing.UNDECIDED
     if ratio.high < 1:
         return Standing.BETTER
-    return Standing.WORSE if ratio.low > 1 else Standing.OPEN
+    return Standing.WORSE if ratio.low > 1 else Standing.UNDECIDED

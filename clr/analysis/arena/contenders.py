@@ -23,7 +23,7 @@ _SCOPE = ["dataset", "data_label", "model", "batch_size"]
 class Entry:
     """A method at one value of its tuned argument, with one run for each seed."""
 
-    value: float  # nan without tuning, and for a value that is no number, such as no cap
+    value: float  # nan without tuning, and for null, such as no cap
     runs: pd.DataFrame  # rows of `Tables.runs`
 
     @property

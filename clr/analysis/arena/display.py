@@ -88,7 +88,7 @@ def _summary_caption(baseline: str, optimizer: str, count: int, costs: Costs | N
 
 
 def _tuned(best: pd.DataFrame) -> str:
-    """What a method is tuned over, such as "lr, 4 values (best at an edge in 1 of 2)"."""
+    """The grid of a method in words, such as "lr, 4 values (best at an edge in 1 of 2)"."""
     edges = int(best["at_edge"].sum())
     edge = f" (best at an edge in {edges} of {len(best)})" if edges else ""
     return f"{best['key'].iloc[0]}, {best['values'].max()} values{edge}"
@@ -111,13 +111,13 @@ def _over_settings(rows: pd.DataFrame, baseline: str) -> str:
 
 
 def _over(row: Row, baseline: str) -> float:
-    """Ratio of a row; 1 for the baseline itself, which has none."""
+    """Ratio of a row; 1 for the baseline itself."""
     is_itself = row["optimizer"] == baseline and pd.isna(row[f"over_{baseline}"])
     return 1.0 if is_itself else float(row[f"over_{baseline}"])
 
 
 def _standings(standings: pd.Series) -> str:
-    """Number of settings by outcome, such as "2 better, 1 cannot be told"."""
+    """Number of settings by outcome, such as "2 better, 1 undecided"."""
     counts = standings.value_counts()
     parts = [f"{counts[str(kind)]} {kind}" for kind in Standing if counts.get(str(kind), 0)]
     return ", ".join(parts) or "–"
@@ -211,7 +211,7 @@ def update_page(page: Path, blocks: Mapping[str, str]) -> bool:
         Whether the page changed.
 
     Raises:
-        UserError: if the page has none of the blocks.
+        UserError: if the page lacks all of the blocks.
     """
     if not page.is_file():
         raise UserError(f"{page} is not a file; give a page such as docs/arena.md")

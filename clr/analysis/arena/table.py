@@ -23,7 +23,7 @@ _SETTING = ["dataset", "data", "model", "batch_size", "setting"]
 
 
 def read_arena(folder: Path) -> Tables:
-    """Tables of the figure `arena` of a results folder; UserError if it has none of its runs."""
+    """Tables of the figure `arena` of a results folder; UserError if all its runs are missing."""
     figures = figure_tables.read(folder)
     if ARENA not in figures or figures[ARENA].runs.empty:
         raise UserError(f"{folder} has no runs of the arena; train them with: make arena")

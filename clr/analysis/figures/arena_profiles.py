@@ -51,7 +51,7 @@ def draw(tables: Tables) -> Figure:
 
 
 def _draw_profiles(ax: Axes, targets: pd.DataFrame, column: Column) -> None:
-    """Draw the profiles as steps that go on to the right end of the axis."""
+    """Draw the profiles as steps, extended to the right end of the axis."""
     for name in column.names:
         over_best = targets.loc[targets["optimizer"] == name, "over_best"]
         if len(over_best):
