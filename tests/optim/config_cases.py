@@ -105,6 +105,7 @@ DIRECTION = {
     "sgd_momentum_cosine": lambda training: training.state("momentum_buffer"),
     "adamw": adam_direction,
     "adamw_cosine": adam_direction,
+    "momo": lambda training: training.state("average"),
     "prodigy": prodigy_direction,
     "schedule_free_adamw": schedule_free_adamw_direction,
 }
