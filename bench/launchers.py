@@ -1,10 +1,9 @@
-"""Time of twelve short runs: one call of train.py each, against warm workers.
+"""Time of twelve short runs by warm workers, by calls of train.py and by Hydra's joblib launcher.
 
     python bench/launchers.py
 
-The runs are the same: ResNet-18 on 200 digits, FFCV's loader, W&B offline, two epochs. Each call of
-train.py loads Python's modules, FFCV's compiled code, W&B and the data; a warm worker loads them
-once. The measurements are taken one after the other.
+The runs are the same: ResNet-18 on 200 digits, W&B offline, two epochs. Each call of train.py loads
+Python's modules, W&B and the data; a warm worker loads them once. All ways run in turn.
 """
 
 from __future__ import annotations
@@ -13,13 +12,15 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+from functools import partial
+from importlib.util import find_spec
+from statistics import median
 from time import perf_counter
 
-import torch
+from table import ROOT, Row, row, save
+from timing import Ratio, alternate
 
-from clr.runs.provenance import hardware
-
+ROUNDS = 3
 RUNS = 12
 SHORT = ["dataset.train_samples=200", "dataset.test_samples=100", "batch_size=50", "epochs=2"]
 
@@ -28,8 +29,20 @@ def seconds_of(store: str, *arguments: str) -> float:
     """Call train.py and return the seconds it took."""
     start = perf_counter()
     command = [sys.executable, "train.py", *arguments, *SHORT, f"store={store}"]
-    subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, capture_output=True)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return perf_counter() - start
+
+
+def one_by_one(store: str) -> None:
+    """Call train.py once for each run."""
+    for seed in range(RUNS):
+        seconds_of(tempfile.mkdtemp(dir=store), f"seed={seed}")
+
+
+def multirun(store: str, *launcher: str) -> None:
+    """Call train.py once for all runs, as Hydra's multirun."""
+    seeds = ",".join(map(str, range(RUNS)))
+    seconds_of(tempfile.mkdtemp(dir=store), "-m", f"seed={seeds}", *launcher)
 
 
 def main() -> None:
@@ -37,18 +50,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args()
-    print(f"{hardware()}, torch {torch.__version__}, {RUNS} runs")
-    seeds = ",".join(map(str, range(RUNS)))
+    peers = [f"{RUNS} calls of `train.py`", "one worker of two threads", "Hydra's joblib launcher"]
     with tempfile.TemporaryDirectory() as store:
-        # Converts the data and fills the caches of the file system.
-        seconds_of(f"{store}/first", "seed=99")
-        single = sum(seconds_of(f"{store}/single", f"seed={seed}") for seed in range(RUNS))
-        print(f"calls of train.py: {single:.0f} s", flush=True)
-        for n_jobs in (1, 2):
-            jobs = f"hydra.launcher.n_jobs={n_jobs}"
-            warm = seconds_of(f"{store}/warm{n_jobs}", "-m", f"seed={seeds}", jobs)
-            workers = "1 warm worker" if n_jobs == 1 else f"{n_jobs} warm workers"
-            print(f"{workers}: {warm:.0f} s, speed-up {single / warm:.1f}", flush=True)
+        ways = {
+            "own": partial(multirun, store),
+            peers[0]: partial(one_by_one, store),
+            peers[1]: partial(multirun, store, "hydra.launcher.n_jobs=1"),
+        }
+        if find_spec("hydra_plugins.hydra_joblib_launcher"):
+            ways[peers[2]] = partial(multirun, store, "hydra/launcher=joblib")
+        times = alternate(ways, ROUNDS)
+    own = times.pop("own")
+    work = f"{RUNS} short runs by the default launcher, {median(own):.0f} s: speed"
+    aims = {peers[0]: "≥ 3", peers[1]: "≥ 1"}
+    rows = [
+        row(work, name, Ratio.of(its, own), aim=aims.get(name, "≥ 3"))
+        for name, its in times.items()
+    ]
+    if peers[2] not in times:
+        rows.append(Row(work, peers[2], None, aim="≥ 3", note="the package is not installed"))
+    save("python bench/launchers.py", rows)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python bench/store.py
 
 The runs are those of the protocol `quick` with many seeds; their records are made up. For each
-number of runs it prints the seconds of processor time to plan the sweep, to find out that all runs
-are completed, to print the table of a dry run with its estimate of time, and to merge the store
-into an empty one. These times are per process, without the start of Python.
+number of runs it measures the seconds of processor time to plan the sweep, to find out that all
+runs are completed, to format the table of a dry run with its estimate of time, and to merge the
+store into an empty one. The start of Python is not included.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from time import perf_counter, process_time
+from time import process_time
 
 from hydra import compose, initialize_config_dir
+from table import Row, save
 
 from clr.config import CONFIGS
 from clr.data import DatasetInfo, find_prepared, prepare_once
 from clr.files import write_json
 from clr.runs.merge import merge
-from clr.runs.provenance import hardware
 from clr.runs.store import Store
 from clr.runs.tables import read_records
 from clr.sweeps.config import SweepConfig, checked_sweep
@@ -53,24 +53,36 @@ def write_records(planned: Mapping[str, PlannedRun], store: Store) -> None:
         write_json(example | {"run_id": name, "config": asdict(run.cfg)}, folder / "run.json")
 
 
-def timed(what: str, function: Callable[[], object]) -> None:
-    """Call `function` and print its processor time and its duration."""
-    start, start_cpu = perf_counter(), process_time()
+def processor_seconds(function: Callable[[], object]) -> float:
+    """Seconds of processor time that `function` takes."""
+    start = process_time()
     function()
-    print(f"  {what}: {process_time() - start_cpu:.2f} s ({perf_counter() - start:.2f} s)")
+    return process_time() - start
 
 
-def measure(runs: int, folder: Path) -> None:
+def measure(runs: int, folder: Path) -> list[Row]:
     """Time the commands with a store of `runs` runs in an empty folder."""
     sweep = compose_sweep(runs // RUNS_PER_SEED, folder)
     planned = plan_sweep(sweep, prepare_once)
     store, empty = Store(sweep.store), Store(str(folder / "merged"))
     write_records(planned, store)
-    print(f"{len(planned)} runs", flush=True)
-    timed("plan", lambda: plan_sweep(sweep, find_prepared))
-    timed("skip", lambda: [store.completed(name, run.cfg) for name, run in planned.items()])
-    timed("table of the dry run, with estimate", lambda: plan_table(planned, store))
-    timed("merge", lambda: merge(store, empty))
+    commands: dict[str, Callable[[], object]] = {
+        "plan of a sweep": lambda: plan_sweep(sweep, find_prepared),
+        "skip of completed runs": lambda: [
+            store.completed(name, run.cfg) for name, run in planned.items()
+        ],
+        "table of a dry run, with estimate": lambda: plan_table(planned, store),
+        "merge into an empty store": lambda: merge(store, empty),
+    }
+    return [
+        Row(
+            f"store with {len(planned):,} runs, {name}: seconds",
+            "–",
+            processor_seconds(command),
+            aim="≤ 5" if runs == max(SIZES) else "",
+        )
+        for name, command in commands.items()
+    ]
 
 
 def main() -> None:
@@ -78,11 +90,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args()
-    print(hardware())
+    rows = []
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         for runs in SIZES:
             with tempfile.TemporaryDirectory() as folder:
-                measure(runs, Path(folder))
+                rows += measure(runs, Path(folder))
+    save("python bench/store.py", rows)
 
 
 if __name__ == "__main__":

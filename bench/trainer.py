@@ -8,27 +8,26 @@ memory. Evaluation and the first epoch, in which W&B starts, are left out, becau
 in a run of minutes as in one of days.
 
 Both run in turn, in many short pieces, with alternating order, so that noise of the host affects
-them alike. Prints the median img/s of each, and the ratio of all the trainer's pieces to all those
-of the minimal loop, with a 95% bootstrap interval over the pairs.
+them alike. The limit is the arithmetic of a step at the speed of a large matrix product.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 import tempfile
+from functools import partial
+from itertools import count
 from pathlib import Path
-from time import perf_counter
+from statistics import median
 
-import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import bootstrap
+from table import Row, row, save
+from timing import Ratio, alternate, now, training_limit
 from torch.nn.functional import cross_entropy
 
 from clr.config import TrainConfig, load
 from clr.data import DatasetInfo, Transform, open_loader, prepare
-from clr.runs.provenance import hardware
 from clr.training.device import Compute
 from clr.training.models import build_model
 from clr.training.trainer import train
@@ -57,18 +56,18 @@ def minimal_loop_seconds(info: DatasetInfo, cfg: TrainConfig, device: torch.devi
     start = 0.0
     for step in range(steps + 1):
         if step == 1:  # the one before is a warm-up
-            start = _now(device)
+            start = now()
         with compute.autocast():
             loss = cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return (_now(device) - start) / steps
+    return (now() - start) / steps
 
 
-def measure(precision: str, device: torch.device) -> None:
-    """Time both in one precision and print a line."""
-    times: list[tuple[float, float]] = []
+def measure(precision: str, device: torch.device) -> Row:
+    """Time both in one precision."""
+    seeds = count()
     with tempfile.TemporaryDirectory() as store:
         overrides = [
             f"precision={precision}",
@@ -78,37 +77,24 @@ def measure(precision: str, device: torch.device) -> None:
             f"batch_size={BATCH_SIZE}",
             f"epochs={EPOCHS}",
         ]
-        for seed in range(ROUNDS + 1):
-            cfg = load([*overrides, f"seed={seed}"])
-            info = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
-            loop_first = seed % 2 == 1
-            loop = minimal_loop_seconds(info, cfg, device) if loop_first else None
-            trainer = trainer_seconds(info, cfg)
-            if loop is None:
-                loop = minimal_loop_seconds(info, cfg, device)
-            times.append((trainer, loop))
-    trainer_times, loop_times = np.array(times[1:]).T  # the first is a warm-up
-    interval = bootstrap(
-        (loop_times, trainer_times), _speed_ratio, paired=True, rng=0
-    ).confidence_interval
-    print(
-        f"{precision}: trainer {BATCH_SIZE / np.median(trainer_times):.0f} img/s, "
-        f"minimal loop {BATCH_SIZE / np.median(loop_times):.0f}, "
-        f"ratio {_speed_ratio(loop_times, trainer_times):.3f} "
-        f"({interval.low:.3f}–{interval.high:.3f})"
+        cfg = load(overrides)
+        info = prepare(cfg.dataset, cfg.data_dir, cfg.loader)
+
+        def trainer() -> float:
+            return trainer_seconds(info, load([*overrides, f"seed={next(seeds)}"]))
+
+        loop = partial(minimal_loop_seconds, info, cfg, device)
+        times = alternate({"trainer": trainer, "loop": loop}, ROUNDS)
+    speed = BATCH_SIZE / median(times["trainer"])
+    limit = training_limit("resnet18", 32, precision, device)
+    return row(
+        f"a training step with all records, {precision}, {speed:.0f} img/s: speed",
+        "a minimal loop with its data in memory",
+        Ratio.of(times["loop"], times["trainer"]),
+        aim="≥ 0.99",
+        limit=f"{limit:.0f} img/s by a large matrix product",
+        share=speed / limit,
     )
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return perf_counter()
-
-
-def _speed_ratio(loop: np.ndarray, trainer: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the trainer's img/s divided by the minimal loop's."""
-    ratio: np.ndarray = loop.sum(axis) / trainer.sum(axis)
-    return ratio
 
 
 def main() -> None:
@@ -117,10 +103,7 @@ def main() -> None:
     )
     parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    print(f"{hardware()}, {versions}, batch size {BATCH_SIZE}")
-    for precision in ("fp32", "bf16"):
-        measure(precision, device)
+    save("python bench/trainer.py", [measure(precision, device) for precision in ("fp32", "bf16")])
 
 
 if __name__ == "__main__":

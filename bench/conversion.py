@@ -1,0 +1,102 @@
+"""Speed of the conversion of JPEG images relative to FFCV's own DatasetWriter.
+
+    python bench/conversion.py
+
+Both store the same JPEG images, resized to a shorter side of 256 pixels, with two workers. They run
+in turn, in processes of their own. The peak of the memory of each is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from images import write_photographs
+from table import row, save
+from timing import Ratio, alternate, now
+
+from clr.config import load
+from clr.data import prepare
+
+ROUNDS, IMAGES, WORKERS = 5, 600, 2
+
+
+def own(folder: Path, target: str) -> None:
+    """Convert with this package."""
+    cfg = load(
+        [
+            "dataset=imagenet",
+            f"dataset.path={folder}",
+            "dataset.short_side=256",
+            "dataset.name=bench",
+        ]
+    )
+    prepare(cfg.dataset, target, cfg.loader)
+
+
+def ffcv(folder: Path, target: str) -> None:
+    """Convert with FFCV's writer."""
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.writer import DatasetWriter
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms.v2 import Resize
+
+    for split in ("train", "val"):
+        images = ImageFolder(str(folder / split), Resize(256))
+        fields = {"image": RGBImageField("jpg", jpeg_quality=90), "label": IntField()}
+        DatasetWriter(f"{target}/{split}.beton", fields, num_workers=WORKERS).from_indexed_dataset(
+            images
+        )
+
+
+def measure(convert: Callable[[Path, str], None], folder: Path) -> tuple[float, float]:
+    """Seconds and megabytes, at the peak, of a conversion."""
+    with tempfile.TemporaryDirectory() as target:
+        start = now()
+        convert(folder, target)
+        seconds = now() - start
+    peak = sum(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return seconds, peak / 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
+    peaks: dict[str, list[float]] = {"own": [], "FFCV": []}
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_photographs(folder, IMAGES)
+
+        def run(name: str, convert: Callable[[Path, str], None]) -> float:
+            with ProcessPoolExecutor(1, context) as pool:
+                seconds, peak = pool.submit(measure, convert, folder).result()
+            peaks[name].append(peak)
+            return seconds
+
+        times = alternate(
+            {"own": partial(run, "own", own), "FFCV": partial(run, "FFCV", ffcv)}, ROUNDS
+        )
+    work = (
+        f"conversion of {IMAGES} JPEG images, {IMAGES / median(times['own']):.0f} img/s, "
+        f"peak {median(peaks['own']):.0f} MB: speed"
+    )
+    peer = f"FFCV's DatasetWriter, peak {median(peaks['FFCV']):.0f} MB"
+    rows = [row(work, peer, Ratio.of(times["FFCV"], times["own"]), aim="≥ 1")]
+    save("python bench/conversion.py", rows)
+
+
+if __name__ == "__main__":
+    main()
