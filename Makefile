@@ -12,7 +12,7 @@
 # make browser-test            tests of the report in a headless Chromium, which it installs (Debian, as root)
 # make check                   ruff and mypy
 # make docs                    the documentation as a site in the folder site, with API pages and search
-# make bench                   benchmarks
+# make bench                   benchmarks; VISION=folder and TIMM=folder are clones of pytorch/vision and of timm's repository
 PROTOCOL ?= quick
 PYTHON ?= python3
 ARGS ?=
@@ -71,14 +71,19 @@ check: .venv/ready
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --config-file website/mkdocs.yml
 
-bench: .venv/ready
+bench: .venv/examples .venv/arena .venv/bench
 	$(PY) bench/step.py
 	$(PY) bench/trainer.py
+	$(PY) bench/peers.py $(if $(VISION),--vision '$(VISION)') $(if $(TIMM),--timm '$(TIMM)')
+	$(PY) bench/loaders.py
+	$(PY) bench/conversion.py
 	$(PY) bench/launchers.py
+	$(PY) bench/division.py
+	$(PY) bench/analysis.py
+	$(PY) bench/store.py
 	$(PY) bench/options.py
 	$(PY) bench/corridor_meter.py
 	$(PY) bench/small_maps.py
-	$(PY) bench/store.py
 	$(PY) bench/optimizers.py
 
 wandb-sync: .venv/ready
@@ -100,6 +105,11 @@ clean:
 .venv/arena: .venv/ready requirements-arena.txt
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-arena.txt
 	touch .venv/arena
+
+# Programs that make bench compares with: about 4 MB.
+.venv/bench: .venv/ready requirements-bench.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-bench.txt
+	touch .venv/bench
 
 # mkdocs and the checks of the release's metadata: about 40 MB.
 .venv/docs: .venv/ready requirements-docs.txt

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from table import ROOT, Row, save
-from timing import now
+from bench_table import ROOT, Row, save
+from bench_timing import now
 
 from clr.files import write_json, write_parquet, write_text
 

@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from images import write_photographs
-from table import row, save
-from timing import Ratio, alternate, now
+from bench_images import write_photographs
+from bench_table import row, save
+from bench_timing import Ratio, alternate, now
 
 from clr.config import load
 from clr.data import prepare

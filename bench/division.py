@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from table import ROOT, row, save
-from timing import Ratio, alternate
+from bench_table import ROOT, row, save
+from bench_timing import Ratio, alternate
 
 ROUNDS = 3
 RUN = ["train.py", "batch_size=256", "epochs=3", "wandb.mode=disabled", "progress=false"]

@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from statistics import median
 from time import perf_counter
 
-from table import ROOT, Row, row, save
-from timing import Ratio, alternate
+from bench_table import ROOT, Row, row, save
+from bench_timing import Ratio, alternate
 
 ROUNDS = 3
 RUNS = 12

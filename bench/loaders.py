@@ -19,9 +19,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from images import write_digits, write_photographs
-from table import Row, row, save
-from timing import Ratio, alternate, copy_bandwidth, now
+from bench_images import write_digits, write_photographs
+from bench_table import Row, row, save
+from bench_timing import Ratio, alternate, copy_bandwidth, now
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2

@@ -26,9 +26,9 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from images import write_digits
-from table import ROOT, Row, row, save
-from timing import Ratio, alternate, training_limit
+from bench_images import write_digits
+from bench_table import ROOT, Row, row, save
+from bench_timing import Ratio, alternate, training_limit
 
 ROUNDS, BATCH_SIZE = 3, 64
 OURS = "train.py"

@@ -19,8 +19,8 @@ from statistics import median
 
 import torch
 import torchvision
-from table import Row, row, save
-from timing import Ratio, alternate, copy_bandwidth, now
+from bench_table import Row, row, save
+from bench_timing import Ratio, alternate, copy_bandwidth, now
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 

@@ -17,8 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from time import process_time
 
+from bench_table import Row, save
 from hydra import compose, initialize_config_dir
-from table import Row, save
 
 from clr.config import CONFIGS
 from clr.data import DatasetInfo, find_prepared, prepare_once

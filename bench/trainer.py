@@ -22,8 +22,8 @@ from statistics import median
 
 import pandas as pd
 import torch
-from table import Row, row, save
-from timing import Ratio, alternate, now, training_limit
+from bench_table import Row, row, save
+from bench_timing import Ratio, alternate, now, training_limit
 from torch.nn.functional import cross_entropy
 
 from clr.config import TrainConfig, load

@@ -12,7 +12,7 @@ from clr.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 120  # of a license's name; longer entries are its text
-INSTALL = "make .venv/examples .venv/docs .venv/arena"
+INSTALL = "make .venv/examples .venv/docs .venv/arena .venv/bench"
 NOT_STATED = "not stated"
 
 

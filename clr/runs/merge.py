@@ -1,4 +1,4 @@
-"""Merging of stores: runs that were trained on two machines, in one store."""
+"""Copies of completed runs into a store: from another store, and from a results folder."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from clr.config import from_dict
 from clr.errors import UserError
-from clr.files import write_bytes
+from clr.files import write_bytes, write_parquet
 from clr.runs.store import Store
+from clr.runs.tables import read_recorded, read_records
 
 TABLES = ("steps.parquet", "epochs.parquet", "corridor_meter.parquet")
 
@@ -42,6 +44,22 @@ def merge(source: Store, target: Store) -> list[str]:
         with target.claim(name):
             _copy(source.folder(name), target.folder(name))
     return copied
+
+
+def import_runs(folder: Path, store: Store) -> int:
+    """Copy the runs of a results folder that `store` lacks into it; returns their number."""
+    records, tables = read_records(folder), read_recorded(folder)
+    missing = [run for run in records if store.finished(run["run_id"]) is None]
+    for run in missing:
+        run_folder = store.begin(
+            run["run_id"], from_dict(run["config"]), run["data"]["fingerprint"]
+        )
+        for name, table in tables.items():
+            rows = table[table["run_id"] == run["run_id"]].drop(columns="run_id")
+            if name != "corridor_meter" or len(rows):
+                write_parquet(rows.reset_index(drop=True), run_folder / f"{name}.parquet")
+        store.finish(run["run_id"], run)
+    return len(missing)
 
 
 def _difference(first: Path, second: Path) -> str | None:

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pandas as pd
 
-from clr.config import from_dict
 from clr.errors import UserError, first_line
 from clr.files import write_bytes, write_parquet, write_text
 from clr.runs.columns import (
@@ -150,6 +149,15 @@ def check_folder(folder: Path) -> None:
 def read_records(folder: Path) -> list[dict[str, Any]]:
     """Read the run.json of each run from runs.jsonl; UserError as `read_results`."""
     return _read(folder / "runs.jsonl", _read_json_lines)
+
+
+def read_recorded(folder: Path) -> dict[str, pd.DataFrame]:
+    """Read the tables of what the runs recorded, by name; UserError as `read_results`."""
+    return {
+        name: _read(folder / f"{name}.parquet", pd.read_parquet)
+        for name in _RECORDED
+        if name != "corridor_meter" or (folder / f"{name}.parquet").is_file()
+    }
 
 
 def _read(path: Path, reader: Callable[[Path], _Content]) -> _Content:
@@ -282,24 +290,3 @@ def row(run: dict[str, Any]) -> dict[str, Any]:
         "torch": provenance["libraries"]["torch"],
         "data_fingerprint": run["data"]["fingerprint"],
     }
-
-
-def import_runs(folder: Path, store: Store) -> int:
-    """Copy the runs of a results folder that `store` lacks into it; returns their number."""
-    records = read_records(folder)
-    tables = {
-        name: _read(folder / f"{name}.parquet", pd.read_parquet)
-        for name in _RECORDED
-        if name != "corridor_meter" or (folder / f"{name}.parquet").is_file()
-    }
-    missing = [run for run in records if store.finished(run["run_id"]) is None]
-    for run in missing:
-        run_folder = store.begin(
-            run["run_id"], from_dict(run["config"]), run["data"]["fingerprint"]
-        )
-        for name, table in tables.items():
-            rows = table[table["run_id"] == run["run_id"]].drop(columns="run_id")
-            if name != "corridor_meter" or len(rows):
-                write_parquet(rows.reset_index(drop=True), run_folder / f"{name}.parquet")
-        store.finish(run["run_id"], run)
-    return len(missing)

@@ -12,8 +12,9 @@ from rich.console import Console
 from clr.data import find_prepared, prepare_once
 from clr.errors import UserError
 from clr.runs.export import WantedRuns, check_writable, irreplaceable, update_tables
+from clr.runs.merge import import_runs
 from clr.runs.store import Store
-from clr.runs.tables import import_runs, read_records
+from clr.runs.tables import read_records
 from clr.sweeps.config import SweepConfig, checked_sweep
 from clr.sweeps.failure import Failure
 from clr.sweeps.launcher import Launcher

@@ -15,7 +15,7 @@ import clr
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # Extras with a file of pins of their own.
-OPTIONAL = ("ffcv", "examples", "tensorboard", "docs", "arena")
+OPTIONAL = ("ffcv", "examples", "tensorboard", "docs", "arena", "bench")
 
 
 def pins(name):
@@ -78,7 +78,9 @@ def test_every_imported_package_is_a_dependency():
         "markupsafe": "jinja2",
         "mpl_toolkits": "matplotlib",
     }
-    known = set(required(*EXTRAS)) | {"clr", "hydra-plugins", "train", "sweep", "digits"}
+    own = {"clr", "hydra-plugins", "train", "sweep", "digits"}
+    own |= {f"bench-{name}" for name in ("images", "table", "timing")}
+    known = set(required(*EXTRAS)) | own
     folders = ("clr", "scripts", "bench", "hydra_plugins", "examples", "website")
     for path in tracked(*(f"{folder}/*.py" for folder in folders)):
         for node in ast.walk(ast.parse(path.read_text())):

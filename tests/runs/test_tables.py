@@ -17,9 +17,10 @@ from clr.runs.columns import (
     STEP_COLUMNS,
     recorded_types,
 )
+from clr.runs.merge import import_runs
 from clr.runs.record import decode_arguments
 from clr.runs.store import Store
-from clr.runs.tables import FigureTask, export, import_runs, read_results, row
+from clr.runs.tables import FigureTask, export, read_results, row
 
 pytestmark = pytest.mark.slow
 

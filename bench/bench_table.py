@@ -1,6 +1,6 @@
 """The table of docs/performance.md: rows that benchmarks measured, stored as JSON and rendered.
 
-    python bench/table.py
+    python bench/bench_table.py
 
 renders docs/performance.json again, without measuring anything.
 """
@@ -16,14 +16,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from timing import Ratio
+from bench_timing import Ratio
 
 from clr.files import write_json, write_text
 from clr.runs.provenance import hardware, revision
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED, PAGE = ROOT / "docs/performance.json", ROOT / "docs/performance.md"
-BEGIN = "<!-- The table is written by: .venv/bin/python bench/table.py -->"
+BEGIN = "<!-- The table is written by: .venv/bin/python bench/bench_table.py -->"
 END = "<!-- End of the table -->"
 LIBRARIES = ("torch", "torchvision", "ffcv", "lightning", "timm", "pytorch_optimizer")
 
@@ -88,6 +88,8 @@ def render() -> None:
 def markdown() -> str:
     """The stored rows as a Markdown table, and a line on how each benchmark was measured."""
     stored = json.loads(MEASURED.read_text())
+    if not stored:
+        return "Nothing has been measured yet."
     lines = [
         "| work | against | ratio (quartiles) | aim | limit measured beside it | share of it |",
         "| --- | --- | --- | --- | --- | --- |",
