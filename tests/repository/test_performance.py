@@ -34,8 +34,8 @@ def test_a_row_says_whether_its_aim_is_met(tmp_path, monkeypatch, ratio, aim, ce
     spread = {} if ratio is None else {"low": 1.0, "high": 3.0}
     note = "why" if ratio is None else ""
     rows = [bench_table.Row("a step", "a peer", ratio, **spread, aim=aim, note=note)]
-    monkeypatch.setattr("MEASURED", tmp_path / "measured.json")
-    monkeypatch.setattr("PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(bench_table, "MEASURED", tmp_path / "measured.json")
+    monkeypatch.setattr(bench_table, "PAGE", tmp_path / "page.md")
     bench_table.PAGE.write_text(f"before\n{bench_table.BEGIN}\nold\n{bench_table.END}\nafter\n")
     bench_table.save("python bench/step.py", rows)
     before, table = bench_table.PAGE.read_text().split(bench_table.BEGIN)
