@@ -19,12 +19,15 @@ from clr.training.distributed import Ranks
 from clr.training.factories import call_factory, factory_label
 
 
-def check_optimizer(config: dict[str, Any]) -> None:
+def check_optimizer(config: dict[str, Any]) -> bool:
     """Check an optimizer's config by building it for a layer of two units.
 
     Call this before the data and the model are built, which may take minutes.
 
     A process without other ranks also takes a trial step.
+
+    Returns:
+        Whether the optimizer needs the curvature of each step.
 
     Raises:
         UserError: for NaN among the arguments, arguments that the optimizer refuses, or
@@ -36,10 +39,16 @@ def check_optimizer(config: dict[str, Any]) -> None:
                 f"optimizer.{key}=nan is not a number; see {EXAMPLE_CONFIGS['optimizer']}"
             )
     with torch.random.fork_rng(devices=[]):
-        build_optimizer(config, nn.Linear(2, 2))
+        optimizer = build_optimizer(config, nn.Linear(2, 2))
         # With several ranks, rank 0 may be alone here, and an optimizer may wait for the others.
         if not dist.is_initialized():
             _check_step(config)
+    return needs_curvature(optimizer)
+
+
+def needs_curvature(optimizer: torch.optim.Optimizer) -> bool:
+    """True if the optimizer has `set_curvature`, which gets ‖Hg‖ / ‖g‖ before each step."""
+    return callable(getattr(optimizer, "set_curvature", None))
 
 
 def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Optimizer:
@@ -78,7 +87,10 @@ def set_optimizer_mode(optimizer: torch.optim.Optimizer, training: bool) -> None
 
 
 def take_step(
-    optimizer: torch.optim.Optimizer, loss: Tensor, ranks: Ranks | None = None
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    ranks: Ranks | None = None,
+    curvature: Tensor | None = None,
 ) -> tuple[Tensor | float, Tensor]:
     """Step on the gradients in `.grad`, without waiting for the device.
 
@@ -87,6 +99,7 @@ def take_step(
     Args:
         loss: 0-dim, the mean over this rank's images.
         ranks: None is this process alone.
+        curvature: ‖Hg‖ / ‖g‖, 0-dim, the same on all ranks, for an optimizer that needs it.
 
     Returns:
         The rate that was used and ‖g‖². Tensors are 0-dim on the device. ‖g‖² is the optimizer's
@@ -97,6 +110,8 @@ def take_step(
     if "grad_norm_sq" not in group:
         gradients = [p.grad for g in optimizer.param_groups for p in g["params"]]
         norm_sq = grad_norm_sq([gradient for gradient in gradients if gradient is not None])
+    if curvature is not None:
+        optimizer.set_curvature(curvature)  # type: ignore[attr-defined]
     if _takes_loss(type(optimizer).step):
         if ranks is not None and not isinstance(optimizer, CLR):  # CLR averages the loss itself
             loss = ranks.mean(loss.detach().to(torch.float64, copy=True)).to(loss.dtype)
@@ -150,7 +165,9 @@ def _trial_step_works(
                 closure()
                 step()
             else:
-                take_step(optimizer, closure())
+                loss = closure()
+                curvature = torch.ones(()) if needs_curvature(optimizer) else None
+                take_step(optimizer, loss, curvature=curvature)
     except Exception:
         return False
     return True
