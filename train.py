@@ -45,8 +45,8 @@ def main() -> None:
             try:
                 with ranks.propagate_errors():
                     cfg = checked(composed)
-                    check_optimizer(cfg.optimizer)
-                    check_model(cfg, count_classes(cfg.dataset))
+                    with_curvature = check_optimizer(cfg.optimizer)
+                    check_model(cfg, count_classes(cfg.dataset), with_curvature)
                     # Rank 0 converts the data before the other ranks look for it.
                     prepare_once(cfg.dataset, cfg.data_dir, cfg.loader)
                     ranks.send(json.dumps(asdict(cfg)))

@@ -66,15 +66,14 @@ class _Plan:
     def __init__(self, find_data: FindData) -> None:
         self.runs: dict[str, PlannedRun] = {}
         self._find_data = find_data
-        self._optimizers: set[str] = set()
+        self._needs_curvature: dict[str, bool] = {}  # by optimizer
         self._data: dict[str, DatasetInfo | None] = {}
 
     def add(self, cfg: TrainConfig) -> PlannedRun:
         """Add a run, unless it is there; return it."""
-        if (optimizer := repr(cfg.optimizer)) not in self._optimizers:
-            check_optimizer(cfg.optimizer)
-            self._optimizers.add(optimizer)
-        check_model(cfg, count_classes(cfg.dataset))
+        if (optimizer := repr(cfg.optimizer)) not in self._needs_curvature:
+            self._needs_curvature[optimizer] = check_optimizer(cfg.optimizer)
+        check_model(cfg, count_classes(cfg.dataset), self._needs_curvature[optimizer])
         dataset = asdict(cfg.dataset)
         if (key := repr((dataset, cfg.data_dir, cfg.loader))) not in self._data:
             self._data[key] = self._find_data(cfg.dataset, cfg.data_dir, cfg.loader)

@@ -51,30 +51,43 @@ class CorridorMeter:
         every: number of steps from one measurement to the next; None measures nothing.
         compute: device and precision of the training.
         ranks: all of them call the methods together.
+        gives_curvature: compute ‖Hg‖ / ‖g‖ at every step, for an optimizer that needs it.
     """
 
-    def __init__(self, model: nn.Module, every: int | None, compute: Compute, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        every: int | None,
+        compute: Compute,
+        ranks: Ranks,
+        gives_curvature: bool = False,
+    ) -> None:
         # A shallow copy: it shares layers and parameters, but compiling the original does not
         # compile it.
         self._model = copy(model)
         self._parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._every, self._compute, self._ranks = every, compute, ranks
+        self._gives_curvature, self._is_measured = gives_curvature, False
         self._micro_batches: list[tuple[Tensor, Tensor]] = []
         self._point: _Point | None = None
 
     def keep_micro_batch(self, steps_done: int, images: Tensor, labels: Tensor) -> None:
-        """Keep a micro-batch of the step after `steps_done` steps, if that step is measured."""
-        if self._every is not None and steps_done % self._every == 0:
+        """Keep a micro-batch of the step after `steps_done` steps, if that step needs it."""
+        self._is_measured = self._every is not None and steps_done % self._every == 0
+        if self._is_measured or self._gives_curvature:
             self._micro_batches.append((images, labels))
 
-    def before_step(self, loss: Tensor) -> None:
+    def before_step(self, loss: Tensor) -> Tensor | None:
         """Measure the start of a step, when its gradients are in `.grad`.
 
         Args:
             loss: 0-dim, the mean over this rank's images.
+
+        Returns:
+            With `gives_curvature`, ‖Hg‖ / ‖g‖, 0-dim on the device, the same on all ranks.
         """
         if not self._micro_batches:
-            return
+            return None
         parameters = list(self._parameters.values())
         if self._compute.precision in ("fp32", "fp64"):
             energy = self._ranks.mean(loss.clone())
@@ -84,7 +97,11 @@ class CorridorMeter:
                 lambda e: [e, *torch.autograd.grad(e, parameters, materialize_grads=True)]
             )
         hg_norm = grad_norm_sq(self._mean(lambda e: hvp(e, parameters, grad))).sqrt()
-        self._point = _Point([p.detach().clone() for p in parameters], energy, grad, hg_norm)
+        if self._is_measured:
+            self._point = _Point([p.detach().clone() for p in parameters], energy, grad, hg_norm)
+        else:
+            self._micro_batches = []
+        return hg_norm / grad_norm_sq(grad).sqrt() if self._gives_curvature else None
 
     def after_step(self, learning_rate: Tensor | float) -> dict[str, Tensor] | None:
         """Return the measures of the step that used `learning_rate`; None if it was not measured.

@@ -27,7 +27,7 @@ _REFUSALS = (RuntimeError, ValueError, AssertionError)
 _checked: set[str] = set()
 
 
-def check_model(cfg: TrainConfig, num_classes: int) -> None:
+def check_model(cfg: TrainConfig, num_classes: int, with_curvature: bool = False) -> None:
     """Build the model of a run and try it on two images, once in each process.
 
     The generators are left as they are. Left to the training are a model that fails on the CPU if
@@ -36,18 +36,21 @@ def check_model(cfg: TrainConfig, num_classes: int) -> None:
     Args:
         cfg: the run.
         num_classes: of its data.
+        with_curvature: whether the optimizer needs the curvature of each step.
 
     Raises:
         UserError: if the model cannot be built, cannot be trained, does not take images of the
             run's resolution, does not return an output for each class, or, with
-            diagnostics.every, has no second derivatives.
+            diagnostics.every or `with_curvature`, has no second derivatives.
     """
-    measured = cfg.diagnostics.every is not None
-    key = json.dumps([cfg.model, cfg.dataset.resolution, cfg.device, num_classes, measured])
+    need = None if cfg.diagnostics.every is None else ("diagnostics.every", "diagnostics=none")
+    if with_curvature:
+        need = (factory_label("optimizer", cfg.optimizer), "another optimizer")
+    key = json.dumps([cfg.model, cfg.dataset.resolution, cfg.device, num_classes, need])
     if key in _checked:
         return
     with seeded(0, devices=[]):
-        _Trial(cfg, num_classes).run()
+        _Trial(cfg, num_classes, need).run()
     _checked.add(key)
 
 
@@ -57,10 +60,14 @@ def has_sync_norm(model: nn.Module) -> bool:
 
 
 class _Trial:
-    """A model with random weights, and the steps of its check."""
+    """A model with random weights, and the steps of its check.
 
-    def __init__(self, cfg: TrainConfig, num_classes: int) -> None:
+    `need` is what needs second derivatives and what to use without them, or None.
+    """
+
+    def __init__(self, cfg: TrainConfig, num_classes: int, need: tuple[str, str] | None) -> None:
         self._cfg = cfg
+        self._need = need
         self._num_classes = num_classes
         self._label = factory_label("model", cfg.model)
         self._model = call_model_factory(cfg.model, num_classes)
@@ -69,10 +76,10 @@ class _Trial:
         """Run all checks."""
         self._check_parameters()
         synchronized = has_sync_norm(self._model)
-        if synchronized and self._cfg.diagnostics.every is not None:
+        if synchronized and self._need:
             raise UserError(
-                f"diagnostics.every needs second derivatives, which the SyncBatchNorm of "
-                f"{self._label} does not have; use model.norm=batch or group, or diagnostics=none"
+                f"{self._need[0]} needs second derivatives, which the SyncBatchNorm of "
+                f"{self._label} does not have; use model.norm=batch or group, or {self._need[1]}"
             )
         # SyncBatchNorm trains on GPUs only.
         for training in (False,) if synchronized else (False, True):
@@ -155,15 +162,15 @@ class _Trial:
                 f"{self._label}: its output does not depend on its parameters by autograd; remove "
                 "detach() or no_grad() from its forward pass"
             )
-        measured = self._cfg.diagnostics.every is not None
-        grads = torch.autograd.grad(loss, parameters, retain_graph=measured, allow_unused=True)
+        retain = self._need is not None
+        grads = torch.autograd.grad(loss, parameters, retain_graph=retain, allow_unused=True)
         unused = [name for name, grad in zip(named, grads, strict=True) if grad is None]
         if unused and dist.is_initialized():
             raise UserError(
                 f"{self._label}: the loss does not depend on {unused[0]}, and several ranks "
                 "average all gradients; remove the parameter, or set its requires_grad to False"
             )
-        if not measured:
+        if self._need is None:
             return
         vector = [
             torch.zeros_like(p) if g is None else g for p, g in zip(parameters, grads, strict=True)
@@ -174,6 +181,6 @@ class _Trial:
             if is_out_of_memory(error):
                 return
             raise UserError(
-                f"diagnostics.every needs second derivatives, which {self._label} does not have: "
-                f"{describe_error(error)}; use diagnostics=none"
+                f"{self._need[0]} needs second derivatives, which {self._label} does not have: "
+                f"{describe_error(error)}; use {self._need[1]}"
             ) from None

@@ -25,12 +25,15 @@ from clr.training.schedules import Schedule
 _RATE_KEYS = ("used_lr", "scheduled_lr", "lr")
 
 
-def check_optimizer(config: dict[str, Any]) -> None:
+def check_optimizer(config: dict[str, Any]) -> bool:
     """Check an optimizer's config by building it for a layer of two units.
 
     Call this before the data and the model are built, which may take minutes.
 
     A process without other ranks also takes a trial step.
+
+    Returns:
+        Whether the optimizer needs the curvature of each step.
 
     Raises:
         UserError: for NaN among the arguments, arguments that the optimizer refuses, an
@@ -42,10 +45,17 @@ def check_optimizer(config: dict[str, Any]) -> None:
                 f"optimizer.{key}=nan is not a number; see {EXAMPLE_CONFIGS['optimizer']}"
             )
     with torch.random.fork_rng(devices=[]):
-        Schedule(config, build_optimizer(config, nn.Linear(2, 2)), steps=1)
+        optimizer = build_optimizer(config, nn.Linear(2, 2))
+        Schedule(config, optimizer, steps=1)
         # With several ranks, rank 0 may be alone here, and an optimizer may wait for the others.
         if not dist.is_initialized():
             _check_step(config)
+    return needs_curvature(optimizer)
+
+
+def needs_curvature(optimizer: torch.optim.Optimizer) -> bool:
+    """True if the optimizer has `set_curvature`, which gets ‖Hg‖ / ‖g‖ before each step."""
+    return callable(getattr(optimizer, "set_curvature", None))
 
 
 def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Optimizer:
@@ -74,7 +84,10 @@ def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Opt
 
 
 def take_step(
-    optimizer: torch.optim.Optimizer, loss: Tensor, ranks: Ranks | None = None
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    ranks: Ranks | None = None,
+    curvature: Tensor | None = None,
 ) -> tuple[Tensor | float, Tensor]:
     """Step on the gradients in `.grad`, without waiting for the device.
 
@@ -83,6 +96,7 @@ def take_step(
     Args:
         loss: 0-dim, the mean over this rank's images.
         ranks: None is this process alone.
+        curvature: ‖Hg‖ / ‖g‖, 0-dim, the same on all ranks, for an optimizer that needs it.
 
     Returns:
         The rate that was used and ‖g‖². Tensors are 0-dim on the device. ‖g‖² is the optimizer's
@@ -93,6 +107,8 @@ def take_step(
     if "grad_norm_sq" not in group:
         gradients = [p.grad for g in optimizer.param_groups for p in g["params"]]
         norm_sq = grad_norm_sq([gradient for gradient in gradients if gradient is not None])
+    if curvature is not None:
+        optimizer.set_curvature(curvature)  # type: ignore[attr-defined]
     if _takes_loss(type(optimizer).step):
         if ranks is not None and not isinstance(optimizer, CLR):  # CLR averages the loss itself
             loss = ranks.mean(loss.detach().to(torch.float64, copy=True)).to(loss.dtype)
@@ -149,7 +165,9 @@ def _trial_step_works(
                 closure()
                 step()
             else:
-                take_step(optimizer, closure())
+                loss = closure()
+                curvature = torch.ones(()) if needs_curvature(optimizer) else None
+                take_step(optimizer, loss, curvature=curvature)
                 schedule.after_step()
     except UserError:
         raise

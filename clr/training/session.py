@@ -17,6 +17,7 @@ from clr.training.checkpoint import Checkpoints
 from clr.training.corridor_meter import CorridorMeter
 from clr.training.distributed import Ranks
 from clr.training.mirror import Mirror, open_mirror
+from clr.training.optimizers import needs_curvature
 from clr.training.position import Position
 from clr.training.progress import Progress
 from clr.training.recorder import Recorder
@@ -84,7 +85,8 @@ def open_session(
     schedule = Schedule(cfg.optimizer, setup.optimizer, steps, start.step)
 
     # The meter copies the model before it is wrapped and compiled.
-    meter = CorridorMeter(setup.model, cfg.diagnostics.every, setup.compute, ranks)
+    every, gives_curvature = cfg.diagnostics.every, needs_curvature(setup.optimizer)
+    meter = CorridorMeter(setup.model, every, setup.compute, ranks, gives_curvature)
     network = ranks.wrap(setup.model)
     if cfg.compile:
         network.compile()

@@ -71,8 +71,8 @@ def train_unless_completed(
         UserError: for a config that cannot be run, and for exhausted disk or memory.
     """
     ranks = ranks or Ranks()
-    check_optimizer(cfg.optimizer)
-    check_model(cfg, len(info.classes))
+    with_curvature = check_optimizer(cfg.optimizer)
+    check_model(cfg, len(info.classes), with_curvature)
     store, name = Store(cfg.store), run_id(cfg, info.fingerprint)
     if (result := ranks.broadcast(lambda: store.completed(name, cfg))) is not None:
         return result, False
@@ -149,8 +149,8 @@ class Trainer:
         loss = self.accumulate_gradients(batches)
 
         # 2. The step, between the two halves of the corridor meter.
-        self.session.meter.before_step(loss)
-        rate, norm_sq = take_step(self.setup.optimizer, loss, self.ranks)
+        curvature = self.session.meter.before_step(loss)
+        rate, norm_sq = take_step(self.setup.optimizer, loss, self.ranks, curvature)
         measures = self.session.meter.after_step(rate)
 
         self.session.schedule.after_step()

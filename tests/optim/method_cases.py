@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clr.methods import ALIG, NGN, MoMo, PolyakSGD, SPSMax
+from clr.geometry import hvp
+from clr.methods import ALIG, DAL, NGN, MoMo, PolyakSGD, SPSMax
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,16 @@ def plain_ngn(c):
     def step(state, loss, xs, gs, caps):
         h = c / (1 + c / (2 * loss) * sum(float(g @ g) for g in gs))
         rates = [min(h, cap) for cap in caps]
+        for x, g, rate in zip(xs, gs, rates, strict=True):
+            x -= rate * g
+        return rates
+
+    return step
+
+
+def plain_dal(power):
+    def step(state, loss, xs, gs, caps):
+        rates = [min(2 / state["curvature"] ** power, cap) for cap in caps]
         for x, g, rate in zip(xs, gs, rates, strict=True):
             x -= rate * g
         return rates
@@ -95,6 +106,8 @@ CASES = [
     Case("ngn", lambda ps: NGN(ps, c=0.3), plain_ngn(c=0.3)),
     Case("momo", MoMo, plain_momo(beta=0.9), cap=1.0),
     Case("momo uncapped", lambda ps: MoMo(ps, None, beta=0.5), plain_momo(beta=0.5)),
+    Case("dal", lambda ps: DAL(ps, max_lr=0.8), plain_dal(power=0.5), cap=0.8),
+    Case("dal, power 1", lambda ps: DAL(ps, power=1.0), plain_dal(power=1.0), cap=5.0),
     Case("scale", polyak(c=2.0), plain_polyak(c=2.0)),
     Case("growth", polyak(cap_growth=1.05), plain_polyak(growth=1.05)),
     Case("momentum", polyak(momentum=0.5), plain_polyak(mu=0.5)),
@@ -133,6 +146,22 @@ def loss_of(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return (model(x) - y).square().mean()
 
 
+def curvature(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """‖Hg‖ / ‖g‖ of the loss of a batch."""
+    params = list(model.parameters())
+    with torch.enable_grad():
+        g = torch.autograd.grad(loss_of(model, x, y), params)
+        hg = hvp(loss_of(model, x, y), params, g)
+    norm, hg_norm = (torch.cat([t.flatten() for t in ts]).norm() for ts in (g, hg))
+    return hg_norm / norm
+
+
+def give_curvature(optimizer: torch.optim.Optimizer, model: nn.Module, x: Tensor, y: Tensor):
+    """Give the curvature of a step on the batch to an optimizer that needs it."""
+    if hasattr(optimizer, "set_curvature"):
+        optimizer.set_curvature(curvature(model, x, y))
+
+
 def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps) -> list[list[float]]:
     """Train on the batches of `steps`; return the rates of each group after each of them."""
     rates = []
@@ -141,6 +170,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps) -> list[lis
         optimizer.zero_grad()
         loss = loss_of(model, *batch(step, dtype))
         loss.backward()
+        give_curvature(optimizer, model, *batch(step, dtype))
         optimizer.step(loss=loss)
         rates.append([group["lr"].item() for group in optimizer.param_groups])
     return rates
@@ -152,6 +182,7 @@ def train_plainly(case: Case, model: nn.Module, groups: list[list[nn.Parameter]]
     for step in steps:
         params = [p for group in groups for p in group]
         loss = loss_of(model, *batch(step))
+        state["curvature"] = float(curvature(model, *batch(step)))
         grads = iter(torch.autograd.grad(loss, params))
         gs = [torch.cat([next(grads).flatten() for _ in group]) for group in groups]
         xs = [nn.utils.parameters_to_vector(group).detach().clone() for group in groups]

@@ -5,10 +5,11 @@ import math
 import pytest
 import yaml
 from method_cases import build_model, train
+from optim_cases import constant_grad, rate, skipped
 
 import clr.methods
 from clr.config import CONFIGS, load
-from clr.methods import ALIG, NGN, MoMo, PolyakSGD
+from clr.methods import ALIG, DAL, NGN, MoMo, PolyakSGD
 from clr.training.optimizers import check_optimizer
 
 
@@ -23,6 +24,7 @@ from clr.training.optimizers import check_optimizer
         (PolyakSGD, {"weight_decay": math.nan}, ValueError, "weight_decay must be finite"),
         (NGN, {"c": math.inf}, ValueError, "c must be finite and positive, got inf"),
         (MoMo, {"beta": -0.1}, ValueError, "beta must be finite, at least 0 and below 1, got -0.1"),
+        (DAL, {"power": 0}, ValueError, "power must be finite and positive"),
         (ALIG, {"max_lr": -1}, ValueError, "max_lr must be None or at least 0"),
     ],
 )
@@ -43,6 +45,21 @@ def test_hyperparameters_of_the_one_rate_are_the_same_in_all_groups():
     optimizer.param_groups[1]["c"] = 2.0
     with pytest.raises(ValueError, match="c differs between groups"):
         train(model, optimizer, range(1))
+
+
+def test_dal_needs_a_finite_curvature_which_is_used_once():
+    p = constant_grad(4, 0.5)
+    optimizer = DAL([p], max_lr=0.7)
+    with pytest.raises(ValueError, match="DAL needs the curvature of this step: call set_curv"):
+        optimizer.step(loss=1.0)
+    for curvature, right in [(100.0, 0.2), (0.0, 0.7), (math.nan, 0.0), (math.inf, 0.0)]:
+        optimizer.set_curvature(curvature)
+        optimizer.step(loss=-1.0)  # the rate does not depend on the loss
+        assert rate(optimizer) == pytest.approx(right)
+    assert skipped(optimizer) == 2
+    assert p.tolist() == pytest.approx([1 - 0.5 * (0.2 + 0.7)] * 4)
+    with pytest.raises(ValueError, match="DAL needs the curvature"):
+        optimizer.step(loss=1.0)
 
 
 CONFIG_FILES = sorted(

@@ -9,7 +9,15 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from method_cases import CASES, batch, build_model, loss_of, train, train_plainly
+from method_cases import (
+    CASES,
+    batch,
+    build_model,
+    give_curvature,
+    loss_of,
+    train,
+    train_plainly,
+)
 from torch.nn.parallel import DistributedDataParallel
 
 from clr import CLR
@@ -85,6 +93,7 @@ def test_accumulated_gradients_are_one_step(case):
             loss = loss_of(model, x, y)
             optimizer.watch_loss(loss)
             (loss / 2).backward()
+        give_curvature(optimizer, model, *batch(step))
         optimizer.step()
     assert torch.allclose(flat(model), flat(whole), rtol=1e-9, atol=1e-12)
 
@@ -118,6 +127,7 @@ def test_a_step_that_is_not_finite_is_skipped_without_trace(case, spoil, at):
     optimizer.zero_grad()
     loss = loss_of(model, *batch(99, torch.float32))
     loss.backward()
+    give_curvature(optimizer, model, *batch(99, torch.float32))
     optimizer.step(loss=spoil(loss.detach(), model[0].weight.grad))
     assert torch.equal(flat(model), before[0])
     for now, then in zip(state_tensors(optimizer), before[1], strict=bool(at)):
@@ -139,6 +149,7 @@ def test_a_zero_gradient_changes_nothing_and_is_not_counted(case, at):
     train(model, optimizer, range(at))
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
+    give_curvature(optimizer, model, *batch(99, torch.float32))
     optimizer.step(loss=0.5)
     assert optimizer.param_groups[0]["lr"].item() == 0
     assert optimizer.param_groups[0]["skipped"].item() == 0
@@ -218,6 +229,7 @@ def run_rank(rank, folder):
             optimizer.zero_grad()
             loss = loss_of(model, *(t.chunk(2)[rank] for t in batch(step)))
             loss.backward()
+            give_curvature(optimizer, model.module, *batch(step))
             optimizer.step(loss=loss)
             rates.append(optimizer.param_groups[0]["lr"].item())
         results[case.name] = {"parameters": flat(model).tolist(), "rates": rates}

@@ -7,10 +7,11 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from clr import CLR
+from clr.methods import DAL
 from clr.training.corridor_meter import CorridorMeter
 from clr.training.device import Compute
 from clr.training.distributed import Ranks
-from clr.training.optimizers import take_step
+from clr.training.optimizers import needs_curvature, take_step
 from clr.training.recorder import METER_COLUMNS
 
 CPU = torch.device("cpu")
@@ -116,6 +117,29 @@ def test_the_measures_are_those_of_the_whole_hessian(sizes, optimizer):
     measured = measure(model, build[optimizer](), parts)
     assert measured == pytest.approx(expected, rel=1e-9)
     assert list(expected) == METER_COLUMNS[3:]
+
+
+@pytest.mark.parametrize("sizes", [[12], [4, 4, 4]])
+@pytest.mark.parametrize("every", [None, 1, 2])
+def test_an_optimizer_that_needs_it_gets_the_curvature_of_every_step(sizes, every):
+    model = Tiny()
+    optimizer = DAL(model.parameters(), max_lr=None, power=1.0)
+    images, labels = batch()
+    parts = list(zip(images.split(sizes), labels.split(sizes), strict=True))
+    meter = CorridorMeter(model, every, Compute(CPU, "fp64"), Ranks(), needs_curvature(optimizer))
+    measured = []
+    for step in range(3):
+        energy, theta = energy_function(model, parts)
+        optimizer.zero_grad()
+        for x, y in parts:
+            meter.keep_micro_batch(step, x, y)
+            (cross_entropy(model(x), y) / len(parts)).backward()
+        curvature = meter.before_step(energy(theta).detach())
+        rate, _ = take_step(optimizer, energy(theta).detach(), curvature=curvature)
+        expected = expected_measures(energy, theta, 1.0)
+        assert rate.item() == pytest.approx(2 / expected["turn"], rel=1e-9)
+        measured.append(meter.after_step(rate) is not None)
+    assert measured == [every is not None and step % every == 0 for step in range(3)]
 
 
 def test_the_hessian_of_these_tests_agrees_with_finite_differences():

@@ -36,12 +36,13 @@ CLR_RUN = ["optimizer=clr"]
 CLR_BF16_RUN = ["optimizer=clr", "precision=bf16", "model.norm=group", "device_batch_size=25"]
 MOMENTUM_RUN = ["optimizer=sgd", "optimizer.lr=0.01", "+optimizer.momentum=0.9", "precision=bf16"]
 SGD_RUN = ["optimizer=sgd", "optimizer.lr=0.01", "device_batch_size=13"]
+DAL_RUN = ["optimizer=dal", "device_batch_size=13"]  # its rate needs the meter at each step
 
 
 @pytest.mark.parametrize(
     ("args", "n"),
-    [(CLR_RUN, 1), (CLR_BF16_RUN, 1), (MOMENTUM_RUN, 1), (SGD_RUN, 2)],
-    ids=["clr", "clr-bf16", "momentum-bf16", "two-ranks"],
+    [(CLR_RUN, 1), (CLR_BF16_RUN, 1), (MOMENTUM_RUN, 1), (SGD_RUN, 2), (DAL_RUN, 2)],
+    ids=["clr", "clr-bf16", "momentum-bf16", "two-ranks", "dal"],
 )
 def test_a_run_is_the_same_to_the_bit_with_and_without_the_meter(tmp_path, free_port, args, n):
     off = train_tables(tmp_path, "off", *args, n=n, port=free_port)
@@ -62,6 +63,10 @@ def test_a_run_is_the_same_to_the_bit_with_and_without_the_meter(tmp_path, free_
         assert meter[column].tolist() == expected, column
     if args is CLR_RUN:  # its rate is E/‖g‖²
         assert meter["turn"].tolist() == pytest.approx(meter["kappa"].tolist(), rel=1e-6)
+    if args is DAL_RUN:
+        curvature = meter["hg_norm"] / meter["grad_norm_sq"] ** 0.5
+        expected = (2 / curvature**0.5).clip(upper=5).tolist()
+        assert meter["learning_rate"].tolist() == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_division_of_a_batch_does_not_change_the_measures(tmp_path, free_port):

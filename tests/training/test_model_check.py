@@ -14,6 +14,7 @@ from clr.errors import UserError
 from clr.training import model_check
 from clr.training.model_check import check_model
 from clr.training.models import build_model
+from clr.training.optimizers import check_optimizer
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +79,12 @@ def mistake(*overrides):
 )
 def test_a_model_that_cannot_be_used_is_a_users_mistake(overrides, message):
     assert message in mistake("device=cpu", *overrides)
+
+
+def test_an_optimizer_may_need_second_derivatives():
+    cfg = load([*own("Attention"), "optimizer=dal"])
+    with pytest.raises(UserError, match=r"optimizer dal .* needs second derivatives, .* another"):
+        check_model(cfg, 10, with_curvature=check_optimizer(cfg.optimizer))
 
 
 @pytest.mark.parametrize(
