@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from clr.config import CONFIGS, load
 from clr.training.factories import call_factory
 from clr.training.modes import set_optimizer_mode
-from clr.training.optimizers import take_step
+from clr.training.optimizers import needs_curvature, take_step
 from clr.training.schedules import Schedule
 
 NAMES = sorted(path.stem for path in Path(CONFIGS, "optimizer").glob("*.yaml"))
@@ -47,10 +47,15 @@ class Training:
         loss.backward()
         return loss.detach()
 
+    def take_step(self, loss, ranks=None):
+        """Step on the gradients, with a curvature of 1 for an optimizer that needs one."""
+        curvature = torch.ones(()) if needs_curvature(self.optimizer) else None
+        return take_step(self.optimizer, loss, ranks, curvature)
+
     def step(self, ranks=None, network=None, mine=slice(None)):
         """Train for one step; return its loss and the rate on record."""
         loss = self.backward(network, mine)
-        rate, _ = take_step(self.optimizer, loss, ranks)
+        rate, _ = self.take_step(loss, ranks)
         self.schedule.after_step()
         return float(loss), float(rate)
 

@@ -21,7 +21,7 @@ from clr.runs import identity
 from clr.training.checkpoint import Checkpoints
 from clr.training.distributed import Ranks
 from clr.training.modes import set_optimizer_mode
-from clr.training.optimizers import check_optimizer, take_step
+from clr.training.optimizers import check_optimizer
 
 EFFECTS = ("first gradient 0", "gradient not finite")
 PACKAGES = {
@@ -65,7 +65,7 @@ def test_the_rate_on_record_is_the_one_that_moves_the_parameters(name):
         before = point(training).clone()
         loss = training.backward()
         gradient = training.gradient()
-        rate, norm_sq = take_step(training.optimizer, loss)
+        rate, norm_sq = training.take_step(loss)
         rates.append(float(rate))
         direction = DIRECTION.get(name, lambda _, g=gradient: g)(training)
         expected = before - rates[-1] * direction
@@ -132,7 +132,7 @@ def test_first_gradients_of_zero_have_the_effect_that_the_page_states(name):
     start = training.parameters()
     for p in training.model.parameters():
         p.grad = torch.zeros_like(p)
-    take_step(training.optimizer, torch.tensor(1.0, dtype=torch.float64))
+    training.take_step(torch.tensor(1.0, dtype=torch.float64))
     effect = "none" if torch.equal(training.parameters(), start) else "weight decay"
     assert effect == rows()[name]["first gradient 0"]
     assert training.parameters().isfinite().all()
@@ -148,7 +148,7 @@ def test_a_gradient_that_is_not_finite_has_the_effect_that_the_page_states(name,
         training.step()
     before, loss = training.parameters(), training.backward()
     next(training.model.parameters()).grad[0, 0] = bad
-    take_step(training.optimizer, loss)
+    training.take_step(loss)
     after = training.parameters()
     effect = "skipped" if torch.equal(after, before) else "kept"
     if effect == "kept" and not after.isfinite().all():
