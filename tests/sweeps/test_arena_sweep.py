@@ -1,4 +1,4 @@
-"""A sweep of the arena, end to end: two optimizers, one with a grid of two values."""
+"""A sweep of the arena, end to end: CLR, and SGD over the grid of its config."""
 
 import json
 
