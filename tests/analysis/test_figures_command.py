@@ -145,7 +145,7 @@ def test_damaged_tables_are_one_line_that_names_the_command(tmp_path, damage, me
 
 def test_an_unknown_figure_is_named_with_the_known_ones(tmp_path):
     edit_csv("figure_runs.csv", lambda t: t.assign(figure=10))(write(tmp_path))
-    known = "2, 3, 4, 5, 6, 7, 8, 9, cells, corridor_meter, race"
+    known = "2, 3, 4, 5, 6, 7, 8, 9, arena, cells, corridor_meter, race"
     assert f"names the unknown figure 10; the known ones are {known}" in refusal(tmp_path)
 
 

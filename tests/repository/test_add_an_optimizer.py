@@ -40,5 +40,5 @@ def test_a_reader_who_follows_the_page_gets_figure_table_and_report(tmp_path):
 
     for suffix in ("png", "pdf", "svg"):
         assert (results / f"figures/figure2.{suffix}").stat().st_size > 1000
-    assert "normalized_sgd" in (results / "figures/figure2.svg").read_text()
+    assert "Normalized SGD" in (results / "figures/figure2.svg").read_text()
     assert "normalized_sgd" in (results / "report.html").read_text()
