@@ -1,6 +1,7 @@
 """Small sweeps for tests: 200 digits, CLR and SGD at two rates, four steps per epoch."""
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -61,6 +62,8 @@ def start(*command, environment=None):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # In the background of a script, tests ignore Ctrl-C, which their processes would inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
