@@ -164,7 +164,7 @@ def test_resolution_of_crops_is_part_of_the_fingerprint(config, info, tmp_path):
     [
         ("imagenet", 224, 256, "ImageNet"),
         ("imagenette", 128, 160, "Imagenette (stand-in for ImageNet)"),
-        ("imagenette-64", 64, 80, "Imagenette at 64 pixels (stand-in for ImageNet), 2,000 images"),
+        ("imagenette-32", 32, 40, "Imagenette at 32 pixels (stand-in for ImageNet), 500 images"),
     ],
 )
 def test_configurations_of_imagenet_and_imagenette(
