@@ -164,7 +164,6 @@ def test_resolution_of_crops_is_part_of_the_fingerprint(config, info, tmp_path):
     [
         ("imagenet", 224, 256, "ImageNet"),
         ("imagenette", 128, 160, "Imagenette (stand-in for ImageNet)"),
-        ("imagenette-32", 32, 40, "Imagenette at 32 pixels (stand-in for ImageNet), 500 images"),
     ],
 )
 def test_configurations_of_imagenet_and_imagenette(
@@ -175,4 +174,12 @@ def test_configurations_of_imagenet_and_imagenette(
     assert (dataset.crop, dataset.flip) == ("random_resized", True)
     assert (dataset.resolution, dataset.short_side) == (resolution, short_side)
     assert dataset.jpeg_quality == 90
+    assert open_source(dataset).label == label
+
+
+def test_imagenette_at_32_pixels_is_stored_raw_and_not_augmented(imagenet_folder):
+    dataset = load(["dataset=imagenette-32", f"dataset.path={imagenet_folder}"]).dataset
+    assert (dataset.source, dataset.crop, dataset.resolution) == ("imagenet", "padded", 32)
+    assert (dataset.crop_padding, dataset.flip) == (0, False)
+    label = "Imagenette at 32 pixels (stand-in for ImageNet), 500 images"
     assert open_source(dataset).label == label
