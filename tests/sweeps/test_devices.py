@@ -1,13 +1,16 @@
 """GPUs that a sweep gives to its workers."""
 
+import multiprocessing
 import os
+import time
 
+import crashing
 import pytest
 import torch
 
 from clr.config import load
 from clr.sweeps import devices
-from clr.sweeps.backends.local import WorkerPool
+from clr.sweeps.backends import local
 from hydra_plugins.clr_launchers import WorkersLauncher
 
 
@@ -34,10 +37,25 @@ def test_the_gpus_given_to_a_process(given, count, names, monkeypatch):
 
 @pytest.mark.slow
 def test_workers_take_turns_at_the_gpus_given(tmp_path):
-    pool = WorkerPool(str(tmp_path), n_jobs=2, threads=1, gpus=["2", "3"])
+    pool = local.WorkerPool(str(tmp_path), n_jobs=2, threads=1, gpus=["2", "3"])
     seen = [worker.pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() for worker in pool._idle]
     pool.close()
     assert seen == ["2", "3"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_died_is_gone_when_its_run_is_reported(tmp_path, monkeypatch):
+    """Otherwise the run's lock looks held, and the retry counts as one more attempt."""
+    monkeypatch.setattr(local, "train_run", crashing.die_slowly)
+    pool = local.WorkerPool(str(tmp_path), n_jobs=1, threads=1, gpus=[])
+    pool.start(["run"])
+    (process,) = multiprocessing.active_children()
+    while not (finished := pool.poll_finished()):
+        time.sleep(0.01)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+    pool.close()
+    assert finished == [("run", None)]
 
 
 @pytest.mark.parametrize(

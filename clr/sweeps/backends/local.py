@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from clr.errors import Busy, Stopped
@@ -69,8 +70,9 @@ class WorkerPool:
             self._jobs.remove(job)
             error = job.future.exception()
             if error is not None and not isinstance(error, Busy | Stopped):
-                # The process is dead or may hold memory of the failed run: start a new one.
-                job.worker.pool.shutdown(wait=False)
+                # The process is dead or may hold memory of the failed run: start a new one. Until
+                # a dead process has been waited for, it seems to hold the lock of its run.
+                job.worker.pool.shutdown(wait=isinstance(error, BrokenProcessPool))
                 job.worker.pool = self._new_pool(job.worker.number)
             self._idle.append(job.worker)
         return [(job.run, None) for job in finished]
