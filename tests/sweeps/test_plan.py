@@ -161,7 +161,8 @@ def test_grid_runs_each_cell_with_seeds_outermost():
     per_seed = 9 * 4 + 2 + 2  # the cell in fp32 has one rate; two cells have clr_warmup
     assert len(runs) == 3 * per_seed
     assert figures == {"cells": runs}
-    assert [run[-1] for run in runs] == [f"seed={seed}" for seed in range(3) for _ in range(per_seed)]
+    seeds = [f"seed={seed}" for seed in range(3) for _ in range(per_seed)]
+    assert [run[-1] for run in runs] == seeds
     warmed = containing(runs, "optimizer=clr_warmup")
     assert len(containing(warmed, "model.init=zero")) == len(warmed) == 6
     assert len(containing(runs, "model.norm=group", "dataset.flip=true")) == 2 * 4 * 3
