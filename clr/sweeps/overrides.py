@@ -161,9 +161,9 @@ def _own_grid(optimizer: str, task: TaskConfig, _: int) -> list[list[str]]:
 
 
 def _with_cap(optimizer: str, task: TaskConfig) -> list[str]:
-    """Return the overrides that choose an optimizer, with the task's cap if it has none of its own.
+    """Return the overrides that choose an optimizer, with the task's cap if it is uncapped.
 
-    An optimizer has a cap of its own if its config gives a number, or tunes the cap.
+    An optimizer is uncapped if its config has `max_lr: null` and does not tune it.
     """
     common = [f"optimizer={optimizer}"]
     method = read_method(optimizer)

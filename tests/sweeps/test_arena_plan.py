@@ -13,7 +13,7 @@ from clr.tuning import Tuning
 def test_the_arena_runs_each_method_over_its_own_grid_with_seeds_outermost():
     figures, runs = planned_figures("arena", "methods=[clr,sgd]")
     assert figures == {"arena": runs}
-    rates = [f"optimizer.lr={rate}" for rate in (0.01, 0.03, 0.1, 0.3)]
+    rates = [f"optimizer.lr={rate}" for rate in (0.006, 0.025, 0.1, 0.4)]
     methods = [("optimizer=clr",), *(("optimizer=sgd", rate) for rate in rates)]
     assert [
         (run[-1], run[-2], *run[-2 - len(own) : -2])
