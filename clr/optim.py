@@ -14,10 +14,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from clr.step.arguments import rate_cap, real
-from clr.step.grad_norm import grad_norm_sq
+from clr.step.grad_norm import grad_norm_sq, sum_dtype
 from clr.step.loss import Loss, check_loss, mean_over_ranks, ranks_agree
 from clr.step.rate import Rate, rate_dtype
-from clr.step.step_loss import StepLoss
+from clr.step.step_loss import StepLoss, require_zero_gradients
 from clr.step.update import GroupUpdate, exceeds_kernel, float64_results, norms
 
 __all__ = ["CLR", "grad_norm_sq"]
@@ -147,7 +147,8 @@ class CLR(torch.optim.Optimizer):
         device = group["params"][0].device if group["params"] else torch.device("cpu")
         zero = torch.zeros((), dtype=rate_dtype(device), device=device)
         skipped = self.param_groups[0].get("skipped", torch.zeros_like(zero, dtype=torch.int64))
-        group["lr"], group["grad_norm_sq"] = zero.as_subclass(Rate), zero.clone()
+        group["lr"] = zero.as_subclass(Rate)
+        group["grad_norm_sq"] = zero.to(sum_dtype(device), copy=True)
         group["skipped"] = skipped.clone()
 
     def set_loss(self, loss: Loss) -> None:
@@ -200,7 +201,8 @@ class CLR(torch.optim.Optimizer):
         loss = self._losses.take(closure, loss, params)
         updates = [GroupUpdate(group["params"]) for group in self.param_groups]
         if loss is None:
-            self._require_zero_gradients(updates, closure)
+            require_zero_gradients(updates, type(self).__name__, closure)
+            self._create_buffers()
             return None
         self._warn_of_schedulers()
         fallback = self.param_groups[0]["skipped"].device
@@ -247,15 +249,11 @@ class CLR(torch.optim.Optimizer):
         for p, updated in results or []:
             p.copy_(updated)
 
-    def _require_zero_gradients(self, updates: list[GroupUpdate], closure: Any) -> None:
-        grads = [g for update in updates for _, gs in update.gradients() for g in gs]
-        if not grads or any(g.any() for g in grads):
-            returned = "" if closure is None else " (the closure returned None)"
-            raise ValueError(
-                f"{type(self).__name__} needs the loss of this step{returned}: call "
-                "step(loss=loss) or step(closure) with a closure that returns it. Where a "
-                "framework calls step(), call optimizer.watch_loss(loss) before backward"
-            )
+    def _create_buffers(self) -> None:
+        """Create the tensors in `state`, without a step, for `torch.distributed.checkpoint`.
+
+        The optimizers of `clr.methods` that have some replace it.
+        """
 
     def _shared(self, key: str) -> float:
         value: float = self.param_groups[0][key]

@@ -1,7 +1,8 @@
 """Compare the methods of the arena by the results of one protocol.
 
 Writes the tables arena, arena_values, arena_targets and arena_race to each folder, and prints one
-row for each method over all settings.
+row for each method over all settings, and whether c = 1/2 closes the gap between CLR and the best
+fixed rate.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ def main() -> None:
         pd.concat(joined, ignore_index=True), read_costs(arguments.folders[0]), rules
     )
     print(blocks["summary"])
+    if "half" in blocks:
+        print(f"\n{blocks['half']}")
     print(f"tables in {', '.join(map(str, arguments.folders))}")
     for page in arguments.page:
         changed = update_page(page, blocks)

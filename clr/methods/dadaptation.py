@@ -32,6 +32,8 @@ class DAdaptSGD(dadaptation.DAdaptSGD):
 
     def __init__(self, params: Any, **arguments: Any) -> None:
         super().__init__(params, **arguments)
+        for group in self.param_groups:
+            group["g0_norm"] = 0.0  # read from the first step that is taken
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step on the gradients in `.grad`. The host waits for the device."""
@@ -44,9 +46,19 @@ class DAdaptSGD(dadaptation.DAdaptSGD):
             rate = group["d"] * max(g["lr"] for g in self.param_groups)
             super().step()
             rate /= group["g0_norm"]
+        else:
+            self._create_state()
         for g in self.param_groups:
             g["used_lr"] = rate if g["lr"] > 0 else 0.0
         return loss
+
+    def _create_state(self) -> None:
+        """Create the state without a step, for `torch.distributed.checkpoint`."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    start = p.detach().clone()
+                    self.state[p].update(z=start.clone(), s=torch.zeros_like(start), x0=start)
 
     def _has_gradient(self) -> bool:
         params = (p for group in self.param_groups for p in group["params"])

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clr.step.grad_norm import grad_norm_sq
+from clr.step.grad_norm import grad_norm_sq, sum_dtype
 
 
 class DoG(torch.optim.Optimizer):
@@ -60,6 +60,9 @@ class DoG(torch.optim.Optimizer):
             raise ValueError(f"gamma must be a finite number of at least 0, got {gamma}")
         self._arguments = {"reps_rel": reps_rel, "eps": eps, "gamma": gamma}
         super().__init__(params, {"lr": 0.0, "steps_taken": 0, "training": True})
+        for group in self.param_groups:  # a tensor, as after a step
+            device = group["params"][0].device if group["params"] else torch.device("cpu")
+            group["lr"] = torch.zeros((), dtype=sum_dtype(device), device=device)
 
     @torch.no_grad()
     def step(  # type: ignore[override]

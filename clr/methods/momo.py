@@ -74,6 +74,10 @@ class MoMo(CLR):
         for key in ("model", "averaged"):
             group[key] = torch.zeros_like(group["grad_norm_sq"])
 
+    def _create_buffers(self) -> None:
+        for group in self.param_groups:
+            buffers(self, group, "average")
+
     def _descend(
         self, updates: list[GroupUpdate], gap: Tensor, norm_sq: Tensor, length: Tensor
     ) -> None:

@@ -123,6 +123,11 @@ class PolyakSGD(CLR):
             if group["weight_decay"]:
                 update.scale(1 / (1 + group["lr"].plain() * group["weight_decay"]))
 
+    def _create_buffers(self) -> None:
+        if self._shared("momentum"):
+            for group in self.param_groups:
+                buffers(self, group, "momentum")
+
     def _remember(self, gap: Tensor, norm_sq: Tensor) -> None:
         """Keep the rate and the estimate of f* for the next step, unless the rate is 0."""
         h = torch.stack([group["lr"].plain() for group in self.param_groups]).amax()

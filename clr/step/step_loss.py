@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from clr.step.grad_norm import sum_dtype
 from clr.step.loss import Loss, check_loss, world_size
+from clr.step.update import GroupUpdate
 
 # A gradient that was accumulated in place has changed once, and twice if DistributedDataParallel
 # then wrote the average. A closure that fills it with zeros first changes it once more.
 CHANGES_BY_ACCUMULATION = 1
+
+
+def require_zero_gradients(updates: Sequence[GroupUpdate], name: str, closure: Any) -> None:
+    """Raise ValueError for a step without a loss, unless there are gradients and all are 0.
+
+    Args:
+        name: the optimizer's, for the message.
+        closure: the closure of the step; None without one.
+    """
+    grads = [g for update in updates for _, gs in update.gradients() for g in gs]
+    if not grads or any(g.any() for g in grads):
+        returned = "" if closure is None else " (the closure returned None)"
+        raise ValueError(
+            f"{name} needs the loss of this step{returned}: call step(loss=loss) or step(closure) "
+            "with a closure that returns it. Where a framework calls step(), call "
+            "optimizer.watch_loss(loss) before backward"
+        )
 
 
 class StepLoss:

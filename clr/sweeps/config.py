@@ -31,7 +31,7 @@ class TaskConfig:
     learning_rates_at: dict[int, Numbers] | None = None  # by batch size: instead of those above
     model: str | None = None  # a file of configs/model, instead of the one that a figure names
     optimizers: list[str] | None = None  # in addition to a figure's own, where it shows each task
-    max_lr: Any = None  # of optimizers with the key max_lr; null is their own default
+    max_lr: Any = None  # cap of optimizers whose config has max_lr: null; null: none
     corridor_meter_every: int | None = None  # diagnostics.every of the runs at `batch_size`
     # Of the runs at a fixed rate, only those at these rates are measured; null is all.
     corridor_meter_rates: Numbers | None = None

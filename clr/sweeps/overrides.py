@@ -149,20 +149,25 @@ def _task_grid(optimizer: str, task: TaskConfig, batch_size: int) -> list[list[s
 def _own_grid(optimizer: str, task: TaskConfig, _: int) -> list[list[str]]:
     """Return one list for each value of the optimizer's `tuning`, and one for its default.
 
-    A default among the values is not repeated. The task's cap does not overwrite a tuned one.
+    A default among the values is not repeated.
     """
     method = read_method(optimizer)
+    common = _with_cap(optimizer, task)
     if method.tuning is None:
-        return [_with_cap(optimizer, task)]
+        return [common]
     key, values = method.tuning.key, method.tuning.values
-    common = [f"optimizer={optimizer}"] if key == "max_lr" else _with_cap(optimizer, task)
     grid = [[*common, f"optimizer.{key}={value}"] for value in values]
     return grid if method.default in values else [*grid, common]
 
 
 def _with_cap(optimizer: str, task: TaskConfig) -> list[str]:
-    """Return the overrides that choose an optimizer, with the task's cap if it has one."""
+    """Return the overrides that choose an optimizer, with the task's cap if it is uncapped.
+
+    An optimizer is uncapped if its config has `max_lr: null` and does not tune it.
+    """
     common = [f"optimizer={optimizer}"]
-    if task.max_lr is not None and "max_lr" in read_method(optimizer).arguments:
+    method = read_method(optimizer)
+    is_tuned = method.tuning is not None and method.tuning.key == "max_lr"
+    if task.max_lr is not None and method.arguments.get("max_lr", 0) is None and not is_tuned:
         common.append(f"optimizer.max_lr={task.max_lr}")
     return common

@@ -106,6 +106,38 @@ def test_each_setting_has_a_table(folder):
     assert tuned.endswith("| better | 60.0 (50.0–70.0) |")
 
 
+def test_one_line_says_whether_half_the_scale_closes_the_gap(tmp_path):
+    sgd = {0.3: ending(1, 1.01, 0.99)}
+    clr = {None: ending(2, 2.02, 1.98)}
+    scaled = {"key": "c", "values": [0.5, 1.0], "default": 0.5}
+
+    def methods(*losses):
+        return {"sgd": sgd, "clr": clr, "clr_scaled": {0.5: ending(*losses), 1.0: clr[None]}}
+
+    settings = {
+        16: methods(1, 1, 1.02),  # closed
+        32: methods(1.5, 1.51, 1.49),  # smaller
+        64: methods(2, 2.5, 1.9),  # not smaller
+        128: methods(1, 1, None),  # diverged: not smaller
+        256: {**methods(1, 1, 1), "clr": {None: ending(1, 1, 1)}},  # no gap
+    }
+    folder = write_arena(tmp_path / "arena", settings, {"clr_scaled": scaled})
+    arena = arena_tables(read_arena(folder), rules.load())["arena"]
+    line = page_blocks(arena, None, rules.load())["half"]
+    assert (
+        "CLR is worse than SGD in 4 of 5 settings. With c = 1/2 the gap is closed in 1 of them, "
+        "smaller in 1 and not smaller in 2."
+    ) in line
+    (row,) = arena[(arena["batch_size"] == 32) & (arena["value"] == 0.5)].head(1).to_dict("records")
+    low, high = (f"{row[f'over_clr_{end}']:.3g}" for end in ("low", "high"))
+    ratios = f"0.75 ({low}–{high}) better over CLR, 1.5 (1.49–1.51) worse over SGD"
+    assert f"CIFAR-10 at batch size 32: {ratios};" in line
+    assert "CIFAR-10 at batch size 128: – diverged over CLR, – diverged over SGD;" in line
+    assert "\n" not in line
+    only_clr = arena[arena["optimizer"] != "clr_scaled"]
+    assert "half" not in page_blocks(only_clr, None, rules.load())
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"methods": {"sgd": {}}}'])
 def test_a_damaged_cost_is_one_line(folder, content):
     (folder / "cost.json").write_text(content)

@@ -13,7 +13,7 @@ from clr.tuning import Tuning
 def test_the_arena_runs_each_method_over_its_own_grid_with_seeds_outermost():
     figures, runs = planned_figures("arena", "methods=[clr,sgd]")
     assert figures == {"arena": runs}
-    rates = [f"optimizer.lr={rate}" for rate in (0.01, 0.03, 0.1, 0.3)]
+    rates = [f"optimizer.lr={rate}" for rate in (0.006, 0.025, 0.1, 0.4)]
     methods = [("optimizer=clr",), *(("optimizer=sgd", rate) for rate in rates)]
     assert [
         (run[-1], run[-2], *run[-2 - len(own) : -2])
@@ -42,6 +42,7 @@ def test_the_methods_of_the_arena_are_the_optimizers_with_a_title():
 
 
 CAPPED = Method("Capped", {"max_lr": 1.0}, Tuning("max_lr", (0.3, 1.0)))
+TUNED_FROM_NONE = Method("Tuned from none", {"max_lr": None}, Tuning("max_lr", (0.3, 1.0)))
 OUTSIDE = Method("Outside", {"lr": 0.5}, Tuning("lr", (0.1, 1)))
 
 
@@ -50,6 +51,12 @@ OUTSIDE = Method("Outside", {"lr": 0.5}, Tuning("lr", (0.1, 1)))
     [
         # The task's cap does not overwrite a tuned one.
         (CAPPED, [["optimizer.max_lr=0.3"], ["optimizer.max_lr=1.0"]], {"default": 1.0}),
+        (
+            TUNED_FROM_NONE,
+            [["optimizer.max_lr=0.3"], ["optimizer.max_lr=1.0"], []],
+            {"default": None},
+        ),
+        (Method("Own cap", {"max_lr": 1.0}, None), [[]], {}),
         # A default that is not among the values is a run of its own.
         (OUTSIDE, [["optimizer.lr=0.1"], ["optimizer.lr=1"], []], {"default": 0.5}),
         (Method("Free", {"max_lr": None}, None), [["optimizer.max_lr=10"]], {}),

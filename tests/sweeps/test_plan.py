@@ -130,6 +130,16 @@ def test_on_imagenet_clr_is_capped_and_sgd_has_learning_rates(protocol):
     assert with_rate == containing(runs, "optimizer=sgd")
 
 
+def test_methods_with_a_cap_of_their_own_keep_it_on_imagenet():
+    figures, _ = planned_figures(
+        "paper", "optimizers=[clr,sgd,alig,clr_scaled,clr_warmup,momo,sps]"
+    )
+    capped = containing(figures["7"], "optimizer.max_lr=10")
+    assert capped == [
+        run for run in figures["7"] if {"optimizer=clr", "optimizer=clr_scaled"} & set(run)
+    ]
+
+
 @pytest.mark.parametrize("protocol", ["cpu", "gpu", "paper"])
 def test_figure_4_shows_clr_of_figures_2_and_7(protocol):
     figures, _ = planned_figures(protocol)

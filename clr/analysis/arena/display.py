@@ -20,6 +20,8 @@ from clr.analysis.verdicts.rules import Rules
 from clr.errors import UserError
 
 Row = Mapping[Any, Any]
+# CLR with the scale c; at c = 1/2 its rate is the step to the minimum of a bowl, 2E/‖g‖².
+SCALED, HALF = "clr_scaled", 0.5
 SETTING = ["data", "model", "batch_size", "setting"]
 FLATTERED = (
     "The best value of a grid is selected on the same seeds, which flatters tuned methods "
@@ -123,6 +125,37 @@ def _standings(standings: pd.Series) -> str:
     return ", ".join(parts) or "–"
 
 
+def half_scale(arena: pd.DataFrame, rules: Rules) -> str:
+    """One line: whether c = 1/2 closes the gap between CLR and the best fixed rate.
+
+    The gap is closed in a setting where CLR is worse than the best fixed rate and c = 1/2 is not.
+    Empty if the table has no runs with c = 1/2.
+    """
+    is_half = (arena["optimizer"] == SCALED) & (arena["key"] == "c") & (arena["value"] == HALF)
+    halves = arena[is_half].drop_duplicates(SETTING)
+    if halves.empty:
+        return ""
+    clr = arena[(arena["optimizer"] == rules.optimizer) & (arena["tuning"] == DEFAULT)]
+    gaps = clr.loc[clr[f"standing_{rules.baseline}"] == Standing.WORSE, SETTING].merge(halves)
+    remains = gaps[f"standing_{rules.baseline}"].isin([Standing.WORSE, Standing.DIVERGED])
+    narrows = remains & (gaps[f"standing_{rules.optimizer}"] == Standing.BETTER)
+    baseline, optimizer = display_name(rules.baseline), display_name(rules.optimizer)
+    losses = []
+    for row in halves.to_dict("records"):
+        parts = []
+        for reference in (rules.optimizer, rules.baseline):
+            ratio, standing = _comparison(row, reference)
+            parts.append(f"{ratio} {standing} over {display_name(reference)}")
+        losses.append(f"{row['data']} at batch size {row['batch_size']}: {', '.join(parts)}")
+    return (
+        f"Does c = 1/2, twice the rate, close the gap between {optimizer} and the best fixed rate? "
+        f"{optimizer} is worse than {baseline} in {len(gaps)} of {len(halves)} settings. With "
+        f"c = 1/2 the gap is closed in {len(gaps) - remains.sum()} of them, smaller in "
+        f"{narrows.sum()} and not smaller in {remains.sum() - narrows.sum()}. Ratios of the final "
+        f"training loss with {rules.interval.confidence:.0%} intervals: {'; '.join(losses)}."
+    )
+
+
 def settings(arena: pd.DataFrame, rules: Rules) -> str:
     """Markdown with a table for each setting: a row for each method, tuned and at its default."""
     parts = []
@@ -201,7 +234,12 @@ def _comparison(row: Row, reference: str) -> tuple[str, str]:
 
 def page_blocks(arena: pd.DataFrame, costs: Costs | None, rules: Rules) -> dict[str, str]:
     """The parts of docs/arena.md that follow from the tables `arena`, by name."""
-    return {"summary": summary(arena, costs, rules), "settings": settings(arena, rules)}
+    blocks = {
+        "summary": summary(arena, costs, rules),
+        "half": half_scale(arena, rules),
+        "settings": settings(arena, rules),
+    }
+    return {name: block for name, block in blocks.items() if block}
 
 
 def update_page(page: Path, blocks: Mapping[str, str]) -> bool:
