@@ -12,7 +12,9 @@ from clr.runs.identity import run_id, wandb_id
 
 FINGERPRINT = "f" * 64
 SGD = ("optimizer=sgd",)
-MOMENTUM, COSINE = ("optimizer=sgd_momentum",), ("optimizer=sgd_momentum_cosine",)
+MOMENTUM, COSINE = (
+    (f"optimizer={name}", "optimizer.lr=0.03") for name in ("sgd_momentum", "sgd_momentum_cosine")
+)
 FRACTION = "optimizer.schedule.warmup_fraction"
 OWN = (
     *("~model.stem", "~model.init", "~model.norm"),
