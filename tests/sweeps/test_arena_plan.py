@@ -25,7 +25,7 @@ def test_the_arena_runs_each_method_over_its_own_grid_with_seeds_outermost():
         for own in methods
     ]
     small = containing(runs, "batch_size=64")
-    assert len(containing(small, "epochs=5")) == len(small) == 15
+    assert len(containing(small, "epochs=4")) == len(small) == 15
 
 
 def test_the_methods_of_the_arena_are_the_optimizers_with_a_title():
