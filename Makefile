@@ -33,7 +33,7 @@ reproduce: .venv/ready
 	-$(PY) scripts/publish.py results/$(PROTOCOL)
 	$(PY) scripts/report.py results/$(PROTOCOL)
 
-arena: .venv/ready
+arena: .venv/arena
 	$(PY) sweep.py protocol=$(ARENA) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') $(ARGS)
 	$(PY) scripts/arena.py results/$(ARENA)
 	$(PY) scripts/figures.py results/$(ARENA)
