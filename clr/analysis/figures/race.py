@@ -109,7 +109,7 @@ def _races(runs: pd.DataFrame, steps: pd.DataFrame, rules: Rules) -> list[SizedR
         fractions = [*equal_fractions(rules.quicker.targets), rules.quicker.headline]
         targets = race_targets(own, other, fractions)
         table = race(own, other, targets, rules.interval.confidence)
-        edge = "" if best.best is None or best.best.interior else ", edge of the sweep"
+        edge = "" if best.best is None or best.best.interior else ", edge"
         named = replace(group, name=f"batch size {size} ({best.curve_name}{edge})")
         races.append(SizedRace(int(str(size)), named, table.iloc[:-1], table.iloc[-1]))
     return races
@@ -204,7 +204,8 @@ def _draw_headlines(ax: Axes, scopes: Scopes, names: tuple[str, str]) -> None:
             if not own.headline_is_finite:
                 ratio = own.headline["ratio"]
                 _mark_end(ax, own.batch_size, ratio, name, look["color"], names)
-    ax.legend(handles, [str(handle.get_label()) for handle in handles])
+    titles = [panels.panel_title(data, model) for data, model in scopes]
+    ax.legend(handles, titles, fontsize=6)
     _format_sizes(ax, sorted({own.batch_size for races in scopes.values() for own in races}))
 
 
@@ -254,7 +255,7 @@ def _notes(names: tuple[str, str], rules: Rules) -> list[str]:
         f"Targets: {rules.quicker.targets} losses on the way from the first loss to the end of the "
         "optimizer that ends lower, at equal distances in the logarithm. "
         f"Steps: until the mean loss of the last {epochs} is at most the target. "
-        "In parentheses: the best fixed rate. "
+        "In parentheses: the best fixed rate; edge: of the sweep. "
         f"▲: from here on {clr} never gets there; ▼: the fixed rate of {sgd} never does."
     ]
 
