@@ -66,6 +66,9 @@ def measure(converter: Converter, folder: Path) -> tuple[float, float]:
     """Seconds and megabytes, at the peak, of a conversion."""
     with tempfile.TemporaryDirectory() as target:
         convert = converter(folder, target)
+        # The default on Linux; a spawned process hands on its own way, which makes each worker of
+        # FFCV import everything again.
+        multiprocessing.set_start_method("fork", force=True)
         start = now()
         convert()
         seconds = now() - start

@@ -85,6 +85,7 @@ def vision(folder: Path, call: Call) -> list[str]:
         f"{folder}/references/classification/train.py --data-path {call.data} --device cpu "
         f"--model {call.work.model} -b {BATCH_SIZE} --lr 0.01 --epochs {call.epochs} "
         f"--train-crop-size {pixels} --val-crop-size {pixels} --val-resize-size {pixels} "
+        f"--output-dir {call.scratch} "
     )
     return (given + ("-j 1" if call.best else "")).split()
 
