@@ -12,18 +12,22 @@
 # make browser-test            tests of the report in a headless Chromium, which it installs (Debian, as root)
 # make check                   ruff and mypy
 # make docs                    the documentation as a site in the folder site, with API pages and search
+# make gpu PYTHON=python3 CIFAR10=/folder/with/cifar10   tests, benchmarks and protocol on a GPU, by a Python that has PyTorch, without network
+# make wheels PYTHON=python3   collect the packages that make gpu needs in addition to PyTorch
 # make bench                   benchmarks; VISION=folder and TIMM=folder are clones of pytorch/vision and of timm's repository
 PROTOCOL ?= quick
 PYTHON ?= python3
 ARGS ?=
 STORE ?= runs
+WHEELS ?= wheels
 PY := .venv/bin/python
 # The arena's protocol: arena, or arena-NAME with PROTOCOL=NAME.
 ARENA = $(if $(filter quick,$(PROTOCOL)),arena,arena-$(PROTOCOL))
 # One pytest worker for each core, at most eight; idle workers take tests from the others.
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: reproduce arena figures claims report test test-fast slurm-test browser-test check docs bench wandb-sync clean
+.PHONY: reproduce arena figures claims report test test-fast slurm-test browser-test check docs bench gpu wheels wandb-sync \
+	clean
 reproduce: .venv/ready
 	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
 		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)') $(ARGS)
@@ -86,11 +90,30 @@ bench: .venv/examples .venv/arena .venv/bench
 	$(PY) bench/small_maps.py
 	$(PY) bench/optimizers.py
 
+gpu: export PYTHONPATH := $(CURDIR):$(CURDIR)/.packages
+gpu: $(if $(wildcard $(WHEELS)),.packages)
+	$(PYTHON) -m pytest -m gpu tests/training
+	$(PYTHON) bench/step.py
+	$(PYTHON) bench/trainer.py
+	$(PYTHON) bench/options.py
+	$(PYTHON) sweep.py protocol=gpu train.wandb.mode=disabled $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
+		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)',figure=2,4,5,6,8,9 '~protocol.tasks.imagenet') $(ARGS)
+	$(PYTHON) scripts/figures.py results/gpu
+	$(PYTHON) scripts/claims.py results/gpu
+	$(PYTHON) scripts/report.py results/gpu
+
+# Beside a Python that has PyTorch: nothing outside of this folder changes.
+.packages:
+	$(PYTHON) -m pip install --quiet --no-index --no-deps --target .packages $(WHEELS)/*.whl
+
+wheels:
+	grep -v '^torch' requirements.txt | $(PYTHON) -m pip wheel --quiet --wheel-dir $(WHEELS) -r /dev/stdin
+
 wandb-sync: .venv/ready
 	find $(STORE) -type d -name 'offline-run-*' | xargs -r .venv/bin/wandb sync --yes $(ARGS)
 
 clean:
-	rm -rf .venv runs site
+	rm -rf .venv .packages runs site
 
 .venv/ready: requirements.txt requirements-ffcv.txt scripts/setup.sh
 	PYTHON=$(PYTHON) bash scripts/setup.sh

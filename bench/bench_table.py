@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from bench_timing import Ratio
 
 from clr.files import write_json, write_text
@@ -60,8 +61,9 @@ def save(command: str, rows: list[Row]) -> None:
     """Print the rows of one benchmark, store them and render the table.
 
     Args:
-        command: of the benchmark. Rows that it stored before are replaced.
+        command: of the benchmark. Rows that it stored before on a CPU, or on a GPU, are replaced.
     """
+    command += " # on a GPU" if torch.cuda.is_available() else ""
     for line in rows:
         print(_cells(line), flush=True)
     stored = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}

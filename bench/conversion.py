@@ -25,10 +25,14 @@ from bench_timing import Ratio, alternate, now
 from clr.config import load
 from clr.data import prepare
 
-ROUNDS, IMAGES, WORKERS = 5, 600, 2
+ROUNDS, IMAGES, WORKERS = 4, 300, 2
 
 
-def own(folder: Path, target: str) -> None:
+# Conversion of the images in a folder into another; it returns what counts, after the imports.
+Converter = Callable[[Path, str], Callable[[], object]]
+
+
+def own(folder: Path, target: str) -> Callable[[], object]:
     """Convert with this package."""
     cfg = load(
         [
@@ -38,29 +42,35 @@ def own(folder: Path, target: str) -> None:
             "dataset.name=bench",
         ]
     )
-    prepare(cfg.dataset, target, cfg.loader)
+    return partial(prepare, cfg.dataset, target, cfg.loader)
 
 
-def ffcv(folder: Path, target: str) -> None:
+def ffcv(folder: Path, target: str) -> Callable[[], object]:
     """Convert with FFCV's writer."""
     from ffcv.fields import IntField, RGBImageField
     from ffcv.writer import DatasetWriter
     from torchvision.datasets import ImageFolder
     from torchvision.transforms.v2 import Resize
 
-    for split in ("train", "val"):
-        images = ImageFolder(str(folder / split), Resize(256))
-        fields = {"image": RGBImageField("jpg", jpeg_quality=90), "label": IntField()}
-        DatasetWriter(f"{target}/{split}.beton", fields, num_workers=WORKERS).from_indexed_dataset(
-            images
-        )
+    def write() -> None:
+        for split in ("train", "val"):
+            images = ImageFolder(str(folder / split), Resize(256))
+            fields = {"image": RGBImageField("jpg", jpeg_quality=90), "label": IntField()}
+            writer = DatasetWriter(f"{target}/{split}.beton", fields, num_workers=WORKERS)
+            writer.from_indexed_dataset(images)
+
+    return write
 
 
-def measure(convert: Callable[[Path, str], None], folder: Path) -> tuple[float, float]:
+def measure(converter: Converter, folder: Path) -> tuple[float, float]:
     """Seconds and megabytes, at the peak, of a conversion."""
     with tempfile.TemporaryDirectory() as target:
+        convert = converter(folder, target)
+        # The default on Linux; a spawned process hands on its own way, which makes each worker of
+        # FFCV import everything again.
+        multiprocessing.set_start_method("fork", force=True)
         start = now()
-        convert(folder, target)
+        convert()
         seconds = now() - start
     peak = sum(
         resource.getrusage(who).ru_maxrss
@@ -80,14 +90,16 @@ def main() -> None:
         folder = Path(scratch)
         write_photographs(folder, IMAGES)
 
-        def run(name: str, convert: Callable[[Path, str], None]) -> float:
+        def run(name: str, converter: Converter) -> float:
             with ProcessPoolExecutor(1, context) as pool:
-                seconds, peak = pool.submit(measure, convert, folder).result()
+                seconds, peak = pool.submit(measure, converter, folder).result()
             peaks[name].append(peak)
             return seconds
 
         times = alternate(
-            {"own": partial(run, "own", own), "FFCV": partial(run, "FFCV", ffcv)}, ROUNDS
+            {"own": partial(run, "own", own), "FFCV": partial(run, "FFCV", ffcv)},
+            ROUNDS,
+            warm_up=0,  # each process starts cold
         )
     work = (
         f"conversion of {IMAGES} JPEG images, {IMAGES / median(times['own']):.0f} img/s, "

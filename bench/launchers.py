@@ -1,4 +1,4 @@
-"""Time of twelve short runs by warm workers, by calls of train.py and by Hydra's joblib launcher.
+"""Time of eight short runs by warm workers, by calls of train.py and by Hydra's joblib launcher.
 
     python bench/launchers.py
 
@@ -20,8 +20,8 @@ from time import perf_counter
 from bench_table import ROOT, Row, row, save
 from bench_timing import Ratio, alternate
 
-ROUNDS = 3
-RUNS = 12
+ROUNDS = 2
+RUNS = 8
 SHORT = ["dataset.train_samples=200", "dataset.test_samples=100", "batch_size=50", "epochs=2"]
 
 
@@ -59,7 +59,7 @@ def main() -> None:
         }
         if find_spec("hydra_plugins.hydra_joblib_launcher"):
             ways[peers[2]] = partial(multirun, store, "hydra/launcher=joblib")
-        times = alternate(ways, ROUNDS)
+        times = alternate(ways, ROUNDS, warm_up=0)
     own = times.pop("own")
     work = f"{RUNS} short runs by the default launcher, {median(own):.0f} s: speed"
     aims = {peers[0]: "≥ 3", peers[1]: "≥ 1"}

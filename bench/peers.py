@@ -30,7 +30,7 @@ from bench_images import write_digits
 from bench_table import ROOT, Row, row, save
 from bench_timing import Ratio, alternate, training_limit
 
-ROUNDS, BATCH_SIZE = 3, 64
+ROUNDS, BATCH_SIZE = 2, 64
 OURS = "train.py"
 
 
@@ -41,6 +41,9 @@ class Work:
     model: str
     pixels: int
     images: int  # of a long call, beyond those of a short one
+
+
+WORKS = (Work("resnet18", 32, 2560), Work("resnet50", 64, 512))
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def vision(folder: Path, call: Call) -> list[str]:
         f"{folder}/references/classification/train.py --data-path {call.data} --device cpu "
         f"--model {call.work.model} -b {BATCH_SIZE} --lr 0.01 --epochs {call.epochs} "
         f"--train-crop-size {pixels} --val-crop-size {pixels} --val-resize-size {pixels} "
+        f"--output-dir {call.scratch} "
     )
     return (given + ("-j 1" if call.best else "")).split()
 
@@ -115,12 +119,13 @@ def compare(
     calls: dict[str, Callable[[], float]] = {}
     for length, images in (("short", BATCH_SIZE), ("long", BATCH_SIZE + work.images)):
         data = scratch / f"{length}{work.pixels}"
+        call = Call(work, data, 1, best, scratch)
         if not data.exists():
             write_digits(data, work.pixels, images)
-        call = Call(work, data, 1, best, scratch)
+            _run(train_py, call)  # converts the images, once
         for name, command in programs.items():
             calls[f"{name} {length}"] = partial(_run, command, call)
-    times = alternate(calls, ROUNDS)
+    times = alternate(calls, ROUNDS, warm_up=0)
 
     def speeds(name: str) -> list[float]:
         pairs = zip(times[f"{name} short"], times[f"{name} long"], strict=True)
@@ -176,7 +181,7 @@ def main() -> None:
             programs[name] = partial(command, folder.resolve())
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        for work in (Work("resnet18", 32, 2560), Work("resnet50", 64, 512)):
+        for work in WORKS:
             for best in (False, True):
                 rows += compare(work, best, programs, Path(scratch))
     save("python bench/peers.py", [*rows, *absent])

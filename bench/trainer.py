@@ -32,7 +32,7 @@ from clr.training.device import Compute
 from clr.training.models import build_model
 from clr.training.trainer import train
 
-ROUNDS, BATCH_SIZE, EPOCHS = 12, 128, 3
+ROUNDS, BATCH_SIZE, EPOCHS = 6, 128, 3
 
 
 def trainer_seconds(info: DatasetInfo, cfg: TrainConfig) -> float:
@@ -76,6 +76,7 @@ def measure(precision: str, device: torch.device) -> Row:
             f"store={store}",
             f"batch_size={BATCH_SIZE}",
             f"epochs={EPOCHS}",
+            "dataset.test_samples=100",
         ]
         cfg = load(overrides)
         info = prepare(cfg.dataset, cfg.data_dir, cfg.loader)

@@ -199,18 +199,32 @@ def load(overrides: Sequence[str] = ()) -> TrainConfig:
 
 
 def checked(composed: DictConfig) -> TrainConfig:
-    """Resolve a composed config, check all values and expand `~` in paths.
+    """Resolve a composed config and check it.
+
+    Raises:
+        UserError: if a value is missing or not accepted; the message names its key.
+    """
+    return check(resolved(composed))
+
+
+def resolved(composed: DictConfig) -> TrainConfig:
+    """Resolve a composed config without checking its values. UserError if one is missing."""
+    try:
+        cfg = OmegaConf.to_object(composed)
+    except MissingMandatoryValue as error:
+        raise UserError(f"a value is missing: {first_line(error)}; give it as KEY=VALUE") from None
+    assert isinstance(cfg, TrainConfig)
+    return cfg
+
+
+def check(cfg: TrainConfig) -> TrainConfig:
+    """Check all values of a resolved config, in place, and expand `~` in paths.
 
     The optimizer's `tuning` and `title` are checked and removed: no run depends on them.
 
     Raises:
         UserError: if a value is missing or not accepted; the message names its key.
     """
-    try:
-        cfg = OmegaConf.to_object(composed)
-    except MissingMandatoryValue as error:
-        raise UserError(f"a value is missing: {first_line(error)}; give it as KEY=VALUE") from None
-    assert isinstance(cfg, TrainConfig)
     for key, owner, name, rule in _rules(cfg):
         value = getattr(owner, name)
         if value == MISSING:  # the key was deleted, as by ~epochs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -35,6 +36,17 @@ def write_bytes(content: bytes, path: Path) -> None:
     """Write `content` to `path` atomically."""
     with atomic_write(path) as file:
         file.write(content)
+
+
+def move_folder(source: Path, target: Path) -> bool:
+    """Rename a folder; return False, and leave it, if `target` is a folder that is not empty."""
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 def write_text(text: str, path: Path) -> None:

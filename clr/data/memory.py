@@ -17,6 +17,7 @@ from torch import Tensor
 
 from clr.data.beton import Beton
 from clr.data.info import Crop, DatasetInfo
+from clr.data.pinned import to_device
 from clr.data.requests import Request
 
 LARGEST = 1 << 30  # bytes of a dataset, both splits, that loader=auto holds in memory
@@ -35,7 +36,7 @@ def read_memory(
     stat = os.stat(beton.path)
     images = _load(beton.path, stat.st_ino, stat.st_mtime_ns, request.resolution, device)
     for ids in request.chunks():
-        index = torch.from_numpy(ids).to(device)
+        index = to_device(torch.from_numpy(ids), device)
         yield images.index_select(0, index), torch.from_numpy(beton.labels[ids])
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clr.data.info import Crop, DatasetInfo
 from clr.data.order import Purpose, draw
+from clr.data.pinned import to_device
 
 
 class Transform:
@@ -69,7 +70,7 @@ class Transform:
         columns = np.where(mirrored[:, None], np.arange(w)[::-1], np.arange(w)) + dx[:, None]
         # Small index vectors are copied to the device; the large index is computed there.
         row_starts = (np.arange(b)[:, None] * padded.shape[1] + rows) * padded.shape[2]
-        row_index = torch.from_numpy(row_starts).to(images.device)
-        column_index = torch.from_numpy(columns).to(images.device)
+        row_index = to_device(torch.from_numpy(row_starts), images.device)
+        column_index = to_device(torch.from_numpy(columns), images.device)
         index = row_index[:, :, None] + column_index[:, None, :]
         return padded.view(-1, 3).index_select(0, index.view(-1)).view(b, h, w, 3)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from clr.config import from_dict
 from clr.errors import UserError
-from clr.files import write_bytes, write_parquet
+from clr.files import move_folder, write_bytes, write_parquet
 from clr.runs.store import Store
 from clr.runs.tables import read_recorded, read_records
 
@@ -40,9 +41,9 @@ def merge(source: Store, target: Store) -> list[str]:
             f"delete one of the two of each: {', '.join(conflicts)}"
         )
     copied = [name for name in runs if name not in differences]
-    for name in copied:
-        with target.claim(name):
-            _copy(source.folder(name), target.folder(name))
+    with _scratch_folder(target.root) as scratch:
+        for name in copied:
+            _add(source.folder(name), Path(scratch) / name, name, target)
     return copied
 
 
@@ -75,6 +76,26 @@ def _difference(first: Path, second: Path) -> str | None:
         if not left[shared].equals(right[shared]):
             return table
     return None
+
+
+def _scratch_folder(root: Path) -> TemporaryDirectory[str]:
+    """A folder in the store `root` that is deleted when its context ends."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return TemporaryDirectory(dir=root, prefix=".merge-")
+    except OSError as error:
+        raise UserError(f"cannot write {root}: {error.strerror}; choose another store") from None
+
+
+def _add(source: Path, scratch: Path, name: str, target: Store) -> None:
+    """Copy a run to `scratch` and move it into the store as a whole, which needs no lock.
+
+    If the store has a folder of the run already, the run is copied there under its lock.
+    """
+    _copy(source, scratch)
+    if not move_folder(scratch, target.folder(name)):
+        with target.claim(name):
+            _copy(source, target.folder(name))
 
 
 def _copy(source: Path, target: Path) -> None:

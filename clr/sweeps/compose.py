@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from clr.config import TrainConfig, checked
+from clr.config import TrainConfig, check, resolved
 from clr.errors import UserError
 from clr.sweeps.config import SweepConfig
 
@@ -20,8 +21,8 @@ _SWEEP_KEYS = {
     "batch_size": "the sweep varies it; use protocol.tasks.TASK.batch_size=N",
     "optimizer.lr": "the sweep varies it; use protocol.tasks.TASK.learning_rates=[0.1]",
 }
-# Numbers that differ between runs of one task. They are set in a composed config, which takes a
-# hundredth of the time of composing it.
+# Numbers that differ between runs of one task. They are set in a resolved config, which takes a
+# thousandth of the time of composing it.
 _NUMBERS = {
     "batch_size": int,
     "diagnostics.every": int,
@@ -38,7 +39,7 @@ class Composer:
     def __init__(self, sweep: SweepConfig) -> None:
         _check_train_overrides(sweep.train)
         self._sweep = sweep
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._templates: dict[tuple[str, ...], _Template] = {}
 
     def run(self, overrides: list[str]) -> TrainConfig:
         """The config of a run, from overrides of configs/train.yaml, followed by the sweep's own.
@@ -47,14 +48,41 @@ class Composer:
             UserError: if a value is missing or not accepted.
         """
         fixed, numbers = _separate([*overrides, *self._sweep.train])
-        # Runs that set the same numbers share a config: each overwrites those of the run before.
+        # Runs that set the same numbers share a template.
         shared = (*fixed, *sorted(numbers))
-        if shared not in self._composed:
-            self._composed[shared] = _compose(fixed, self._sweep)
-        config = self._composed[shared]
+        if shared not in self._templates:
+            self._templates[shared] = _Template(_compose(fixed, self._sweep))
+        return self._templates[shared].run(numbers)
+
+
+class _Template:
+    """A composed config; each run sets the same of its numbers to its own."""
+
+    def __init__(self, composed: DictConfig) -> None:
+        self._composed = composed
+        self._resolved: TrainConfig | None = None
+        self._is_literal = "${" not in OmegaConf.to_yaml(composed)
+
+    def run(self, numbers: dict[str, int | float]) -> TrainConfig:
+        """The checked config with these numbers, by their dotted keys."""
+        # Values that are computed from the numbers are resolved for each run.
+        if self._resolved is None or not self._is_literal:
+            for key, value in numbers.items():
+                OmegaConf.update(self._composed, key, value)
+            self._resolved = resolved(self._composed)
+        cfg = deepcopy(self._resolved)
         for key, value in numbers.items():
-            OmegaConf.update(config, key, value)
-        return checked(config)
+            _set_number(cfg, key, value)
+        return check(cfg)
+
+
+def _set_number(cfg: TrainConfig, key: str, value: int | float) -> None:
+    group, _, name = key.rpartition(".")
+    owner = getattr(cfg, group) if group else cfg
+    if isinstance(owner, dict):
+        owner[name] = value
+    else:
+        setattr(owner, name, value)
 
 
 def _separate(overrides: Sequence[str]) -> tuple[tuple[str, ...], dict[str, int | float]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clr.data.pinned import to_device
 from clr.errors import UserError
 
 
@@ -30,13 +31,8 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def to_device(self, tensor: Tensor) -> Tensor:
-        """Copy a host tensor to the device, from pinned memory, without waiting for the copy.
-
-        A tensor that is on the device is returned as it is.
-        """
-        if tensor.device.type == self.device.type:
-            return tensor
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+        """Copy a host tensor to the device without waiting for the copy."""
+        return to_device(tensor, self.device)
 
 
 @contextmanager

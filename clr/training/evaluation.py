@@ -30,7 +30,7 @@ def evaluate(setup: Setup, ranks: Ranks) -> EvalMetrics:
         correct = (logits.argmax(1) == labels).sum()
         top5 = logits.topk(min(5, logits.shape[1])).indices
         correct_top5 = (top5 == labels[:, None]).sum()
-        images_seen = correct.new_tensor(len(labels))
+        images_seen = torch.full_like(correct, len(labels))
         sums += torch.stack([loss, correct, correct_top5, images_seen])
     loss_sum, num_correct, num_correct_top5, num_images = ranks.sum(sums).tolist()
     return EvalMetrics(

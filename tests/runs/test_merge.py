@@ -50,6 +50,14 @@ def test_missing_runs_are_copied(stores):
         original = (source.folder(copied) / name).read_bytes()
         assert (target.folder(copied) / name).read_bytes() == original
     assert merge(source, target) == []
+    assert {path.name for path in target.root.iterdir()} == run_ids(target)
+
+
+def test_a_store_that_cannot_be_written_is_one_line(stores):
+    _, source = stores
+    target = Store("/proc/nowhere")
+    with pytest.raises(UserError, match=r"cannot write /proc/nowhere: .*; choose another store"):
+        merge(source, target)
 
 
 def test_conflicting_records_are_refused_and_nothing_is_copied(stores):

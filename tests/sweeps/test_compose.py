@@ -35,6 +35,21 @@ def test_a_number_that_depends_on_a_varied_one_is_computed_for_each_run():
     assert [cfg.dataset.test_samples for cfg in runs] == [64, 32]
 
 
+def test_runs_that_share_a_composition_share_no_values():
+    with composed_sweep("protocol=quick") as composed:
+        composer = Composer(checked_sweep(composed))
+        first, second = (
+            composer.run(["optimizer=sgd", f"optimizer.lr={rate}", f"seed={seed}", "batch_size=8"])
+            for rate, seed in [(0.5, 1), (0.25, 2)]
+        )
+    assert (first.optimizer["lr"], first.seed) == (0.5, 1)
+    assert (second.optimizer["lr"], second.seed) == (0.25, 2)
+    second.optimizer["lr"] = 3.0
+    second.wandb.tags.append("figure 2")
+    assert first.optimizer["lr"] == 0.5
+    assert first.wandb.tags == []
+
+
 def test_numbers_that_hydra_reads_as_another_type_are_left_to_hydra():
     with composed_sweep("protocol=quick", "train.epochs=1.5") as composed:
         composer = Composer(checked_sweep(composed))
