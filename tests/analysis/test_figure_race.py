@@ -86,7 +86,7 @@ def test_the_band_is_wider_if_the_seeds_differ(tmp_path):
 def test_the_headline_panel_shows_ratios_over_batch_sizes(tmp_path):
     race, headline = drawing(race_tables(tmp_path, 0.95, sizes=(64, 256)), "race").axes
     assert [entry[:14] for entry in legend(race)] == ["batch size 64 ", "batch size 256"]
-    assert legend(headline) == ["CIFAR-10, 5,000 images, ResNet-18"]
+    assert legend(headline) == ["CIFAR-10, 5,000 images\nResNet-18"]
     shown = {str(bars.get_label()): bars.lines[0] for bars in headline.containers}
     filled = shown["CIFAR-10, 5,000 images, ResNet-18"]
     assert filled.get_xdata().tolist() == [64, 256]
