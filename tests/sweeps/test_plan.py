@@ -168,7 +168,7 @@ def test_figure_9_is_clr_of_figures_6_and_3(protocol):
 
 def test_grid_runs_each_cell_with_seeds_outermost():
     figures, runs = planned_figures("grid")
-    per_seed = 9 * 4 + 2 + 2  # the cell in fp32 has one rate; two cells have clr_warmup
+    per_seed = 5 + 8 * 4 + 2 + 2  # four, three and one rates; two cells have clr_warmup
     assert len(runs) == 3 * per_seed
     assert figures == {"cells": runs}
     seeds = [f"seed={seed}" for seed in range(3) for _ in range(per_seed)]
@@ -185,8 +185,8 @@ def test_the_first_cell_of_grid_has_the_runs_of_cpu():
     first = FigureTask("cells", "torchvision_plain_batch")
     own = {name for name, run in grid.items() if first in run.needs}
     rates = {run.cfg.optimizer.get("lr") for name, run in grid.items() if name in own & set(cpu)}
-    assert rates == {None, 0.03, 0.1, 0.3}
-    assert len(own) == 4
+    assert rates == {None, 0.01, 0.03, 0.1, 0.3}
+    assert len(own) == 5
     assert all(run.needs == {FigureTask("2", "cifar10")} for run in cpu.values())
 
 
