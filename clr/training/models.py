@@ -16,6 +16,7 @@ from torch import nn
 from clr.config_checks import EXAMPLE_CONFIGS
 from clr.errors import UserError
 from clr.training.factories import call_factory, factory_label
+from clr.training.group_norm import GroupNorm
 
 _CHOICES = {
     "stem": ("imagenet", "cifar"),
@@ -111,7 +112,7 @@ def _resnet(name: str, num_classes: int, stem: str, init: str, norm: str) -> nn.
             raise ValueError(f"{key}={value} is not one of {', '.join(_CHOICES[key])}")
     net: nn.Module = getattr(torchvision.models, name)(
         num_classes=num_classes,
-        norm_layer=partial(nn.GroupNorm, 32) if norm == "group" else None,
+        norm_layer=partial(GroupNorm, 32) if norm == "group" else None,
         zero_init_residual=init == "zero",
     )
     if init == "zero":

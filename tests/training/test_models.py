@@ -8,6 +8,7 @@ import torchvision
 from torch import nn
 
 from clr.config import load
+from clr.training.group_norm import GroupNorm
 from clr.training.models import build_model
 
 
@@ -62,6 +63,17 @@ def test_the_small_stem_keeps_the_pixels():
     model.layer1.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
     model(torch.zeros(2, 3, 32, 32))
     assert seen == [(2, 64, 32, 32)]
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_group_norm_is_that_of_torch_in_the_layout_of_its_input(memory_format):
+    x = torch.randn(3, 8, 5, 4).double().contiguous(memory_format=memory_format)
+    own, torchs = GroupNorm(2, 8).double(), torch.nn.GroupNorm(2, 8).double()
+    torch.nn.init.normal_(own.weight)
+    torchs.load_state_dict(own.state_dict())
+    result, expected = own(x), torchs(x.contiguous())
+    assert torch.equal(result, expected)
+    assert result.is_contiguous(memory_format=memory_format)
 
 
 def test_group_norm_sees_no_other_image():
