@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class GroupNorm(nn.GroupNorm):
     """`nn.GroupNorm`, computed on a copy in the usual layout on a CPU.
 
-    There, torch's group norm of bf16 images is several times as fast as in channels_last. The result
-    is the same up to the order of its sums, in the layout of the input. Parameters and state_dict
-    are those of `nn.GroupNorm`.
+    There, torch's group norm of bf16 images is several times as fast as in channels_last. The
+    result is the same up to the order of its sums, in the layout of the input. Parameters and
+    state_dict are those of `nn.GroupNorm`.
     """
 
     def forward(self, input: Tensor) -> Tensor:
