@@ -32,7 +32,7 @@ def test_an_arena_is_trained_compared_drawn_and_reported(folders, monkeypatch):
     results = f"{folders.results}/arena"
     with open(f"{results}/protocol.json") as file:
         methods = json.load(file)["methods"]
-    grid = [0.01, 0.03, 0.1, 0.3]
+    grid = [0.006, 0.025, 0.1, 0.4]
     assert methods == {"clr": {}, "sgd": {"key": "lr", "values": grid, "default": 0.1}}
 
     for script in ("arena", "figures", "report"):

@@ -66,7 +66,7 @@ def test_a_dry_run_does_not_download(tmp_path, capsys):
         *("protocol=cpu", "figure=5", "train.loader=torch", f"store={tmp_path / 'runs'}"),
         *(f"paths.cifar10={tmp_path / 'cifar'}", f"train.data_dir={tmp_path / 'data'}"),
     )
-    assert "cifar10-5k is not converted yet" in output
+    assert "cifar10-500 is not converted yet" in output
     assert list(tmp_path.iterdir()) == []
 
 
