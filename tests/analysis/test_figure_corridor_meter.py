@@ -81,16 +81,16 @@ def test_a_run_without_measurements_is_left_out_and_named(tmp_path):
     edit_parquet(write(tmp_path), "corridor_meter", lambda meter: without(meter, ["6400"]))
     drawn = drawing(tmp_path, "corridor_meter")
     assert line(drawn.axes[0], "CLR").get_ydata()[0] == 4  # the loss of seeds 1 and 2
-    assert "Not measured, therefore not shown: CLR with seed 0." in texts(drawn)
+    assert "Not measured: CLR with seed 0." in texts(drawn)
     assert "partial" not in title(drawn)
 
 
-def test_a_curve_without_measurements_is_left_out_and_named(tmp_path):
+def test_a_curve_without_measurements_is_named(tmp_path):
     best = [f"64100{seed}" for seed in (0, 1, 2)]
     edit_parquet(write(tmp_path), "corridor_meter", lambda meter: without(meter, best))
     drawn = drawing(tmp_path, "corridor_meter")
     assert legend(drawn.axes[0]) == ["CLR"]
-    assert "Not measured, therefore not shown: SGD at rate 0.1." in texts(drawn)
+    assert "Not measured: SGD at rate 0.1." in texts(drawn)
 
 
 def test_the_best_rate_is_picked_among_all_rates_although_only_it_was_measured(tmp_path):
@@ -108,7 +108,7 @@ def test_the_best_rate_is_picked_among_all_rates_although_only_it_was_measured(t
 def test_results_without_measurements_give_an_empty_figure_that_says_so(tmp_path):
     (write(tmp_path) / "corridor_meter.parquet").unlink()
     drawn = drawing(tmp_path, "corridor_meter")
-    assert "Not measured, therefore not shown: SGD at rate 0.1; CLR." in texts(drawn)
+    assert "Not measured: SGD at rate 0.1; CLR." in texts(drawn)
     assert "Not measured" not in texts(drawing(tmp_path, 2))
 
 
@@ -148,6 +148,14 @@ def test_the_autocorrelation_shows_the_end_of_an_alternation(tmp_path):
     assert clr.get_ydata()[-1] > 0.5
     assert min(sgd.get_ydata()) > 0.3
     assert autocorrelation.get_xlim() == drawn.axes[2].get_xlim()
+
+
+def test_the_legend_has_a_curve_that_only_the_autocorrelation_shows(tmp_path):
+    folder = alternating(tmp_path, last=20)
+    clr = ["6400", "6401", "6402"]
+    edit_parquet(folder, "corridor_meter", lambda meter: meter[meter["run_id"].isin(clr)])
+    drawn = drawing(folder, "corridor_meter")
+    assert legend(drawn.axes[0]) == ["CLR", "SGD, best rate 0.1"]
 
 
 def test_the_caption_compares_the_turn_where_the_loss_alternates_with_elsewhere(tmp_path):

@@ -76,7 +76,7 @@ def draw(tables: Tables) -> Figure:
     axes["autocorrelation"].set_ylim(-1, 1)
     falls = axes["fall"]
     falls.set_ylim(max(falls.get_ylim()[0], MIN_FALL), max(falls.get_ylim()[1], 1.15))
-    panels.add_legend(axes["loss"])
+    panels.add_legend(axes["loss"], also=[axes["autocorrelation"]])
     title, note = _nearest_to_corridor(tables, groups)
     notes = [
         f"Autocorrelation: Σ y(t) y(t+1) / Σ y(t)², y the residuals of a straight line through the "
@@ -177,4 +177,4 @@ def _unmeasured(tables: Tables, groups: list[RunGroup]) -> list[str]:
             lacking.append(name)
         elif len(runs):
             lacking.append(f"{name} with seed {', '.join(map(str, sorted(runs['seed'])))}")
-    return [f"Not measured, therefore not shown: {'; '.join(lacking)}."] if lacking else []
+    return [f"Not measured: {'; '.join(lacking)}."] if lacking else []

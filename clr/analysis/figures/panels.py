@@ -162,15 +162,18 @@ def bar_lengths(
     return np.maximum([center - low, high - center], 0.0)
 
 
-def add_legend(ax: Axes, others: Iterable[RunGroup] = ()) -> None:
+def add_legend(ax: Axes, others: Iterable[RunGroup] = (), also: Iterable[Axes] = ()) -> None:
     """Add a legend of the main curves and levels, CLR first, then of the other rates.
 
     Args:
         ax: axes of the legend.
+        also: further axes, whose curves may be absent in `ax`.
         others: groups drawn in gray; each optimizer has one entry for all of them, and one for
             those that diverged.
     """
-    handles = [line for line in ax.lines if read_tag(line)[0] in ("main", "level")][::-1]
+    lines = [line for axes in (ax, *also) for line in list(axes.lines)[::-1]]
+    named = {line.get_label(): line for line in lines if read_tag(line)[0] in ("main", "level")}
+    handles = list(named.values())
     groups = list(others)
     for optimizer in dict.fromkeys(group.optimizer for group in groups):
         own = [group for group in groups if group.optimizer == optimizer]
