@@ -62,7 +62,10 @@ def test_every_committed_column_is_described_with_its_type(folder):
     for name, columns in described.items():
         table = pd.read_parquet(folder / f"{name}.parquet")
         assert set(table) <= set(columns), name
-        assert set(columns) - set(table) <= NEW_COLUMNS, name
+        absent = NEW_COLUMNS
+        if name == "claims" and table.loc[table["claim"] == "cap", "ratio"].isna().all():
+            absent = absent | {"largest_rate"}  # no figure of the protocol shows the cap
+        assert set(columns) - set(table) <= absent, name
         check_types(table, columns, name)
 
 
