@@ -18,6 +18,25 @@ _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _ports: Iterator[int] = count(_FIRST_PORT + _worker * _PORTS_PER_WORKER, step=10)
 
 
+class FailuresAtOnce:
+    """Prints each failure when it happens: tests that are stopped print no summary."""
+
+    def __init__(self, config):
+        self._config = config
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+            lines = report.longreprtext.splitlines()
+            error = next((line for line in lines if line.startswith("E ")), "")
+            terminal.write_line(f"\n{report.nodeid} failed in {report.when}: {error}")
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # pytest-xdist's workers have no terminal
+        config.pluginmanager.register(FailuresAtOnce(config))
+
+
 @pytest.fixture
 def free_port() -> int:
     """A port on which nobody listens; the nine ports above it belong to this test as well."""

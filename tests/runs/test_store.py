@@ -2,18 +2,14 @@
 
 import json
 import math
-import os
 
 import pytest
-from entry_points import Train
-from small_runs import SMALL, small_identity, train_small
+from small_runs import small_identity, train_small
 
 from clr.config import load
-from clr.errors import CONTINUE, Busy, UserError
-from clr.runs import store as store_module
+from clr.errors import UserError
 from clr.runs.record import decode_record, encode_record
 from clr.runs.store import Store, has_measurements
-from clr.training.trainer import train
 
 
 def record(name="run", every=None, **summary):
@@ -151,65 +147,3 @@ def test_another_spelling_of_the_config_resumes_the_run(tmp_path):
     assert same_name == name
     store.begin(name, cfg, info.fingerprint)
     store.begin(name, same, info.fingerprint)
-
-
-def test_a_run_of_a_living_process_is_left_alone(tmp_path):
-    cfg, _, store, name = small_identity(tmp_path)
-    arguments = [*SMALL, f"data_dir={cfg.data_dir}", f"store={cfg.store}"]
-    with store.claim(name):
-        other = Train(arguments, tmp_path / "log")
-        assert other.wait() == CONTINUE
-        (line,) = other.output().splitlines()
-        assert f"is being trained by process {os.getpid()} on" in line
-    assert list(store.folder(name).iterdir()) == []
-
-
-def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
-    cfg, info, store, name = small_identity(tmp_path)
-    child = os.fork()
-    if child == 0:
-        store.folder(name).mkdir(parents=True)
-        lease = store.lease(name)
-        lease.acquire(timeout=0)
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert (store.folder(name) / "lock").exists()
-    assert train(cfg, info)["status"] == "finished"
-
-
-@pytest.fixture
-def foreign_lock(tmp_path, monkeypatch):
-    """A run whose lock was left by a process of another host that died."""
-    monkeypatch.setattr(store_module, "LEASE_SECONDS", 2.0)
-    cfg, info, store, name = small_identity(tmp_path)
-    with store.claim(name) as lease:
-        lock = store.folder(name) / "lock"
-        content = lock.read_text().replace(f"host={lease.owner.hostname}", "host=elsewhere")
-    lock.write_text(content)
-    return cfg, info, store, name
-
-
-@pytest.mark.slow
-def test_one_call_takes_over_the_lock_of_a_dead_host(foreign_lock):
-    cfg, info, store, name = foreign_lock
-    with pytest.raises(Busy, match="on elsewhere"), store.claim(name, patience=0.5):
-        pass
-    assert train(cfg, info)["status"] == "finished"
-
-
-def test_a_lock_of_another_host_that_is_renewed_is_respected(foreign_lock):
-    cfg, info, store, name = foreign_lock
-    lock = store.folder(name) / "lock"
-    child = os.fork()
-    if child == 0:
-        # The owner on the other host renews its lock until it is no longer needed.
-        while lock.exists():
-            os.utime(lock)
-            os.sched_yield()
-        os._exit(0)
-    try:
-        with pytest.raises(Busy, match="on elsewhere"):
-            train(cfg, info)
-    finally:
-        lock.unlink()
-        os.waitpid(child, 0)

@@ -1,6 +1,7 @@
 """Runs that are killed, stopped or starved of disk space, and resume to the same numbers."""
 
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -148,13 +149,17 @@ def test_a_signal_leads_to_a_checkpoint_and_the_exit_code_for_a_rerun(tmp_path, 
 
 def test_a_forked_child_that_inherits_the_handler_ignores_the_signal():
     with StopSignal() as stop:
-        child = os.fork()
-        if child == 0:
+
+        def outlive_the_signal():
             time.sleep(0.5)  # is still running when the signal arrives
             os._exit(stop.received is not None)
+
+        child = multiprocessing.get_context("fork").Process(target=outlive_the_signal)
+        child.start()
         time.sleep(0.1)
-        os.kill(child, signal.SIGTERM)
-        assert os.waitpid(child, 0)[1] == 0
+        child.terminate()
+        child.join(60)
+        assert child.exitcode == 0
         assert stop.received is None
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.received == "SIGTERM"
