@@ -176,7 +176,7 @@ def test_nothing_patches_the_import_path():
 
 
 def test_no_forked_child_can_run_the_tests_of_its_parent():
-    """A child of `os.fork` that raises an error goes on as a second pytest."""
+    """A child of `os.fork` that raises an error runs the other tests as a second pytest."""
     fork = re.compile(r"\bos\.fork\(")
     wrong = [name_of(path) for path in PYTHON if fork.search(path.read_text())]
     assert not wrong, f"use multiprocessing's context 'fork' in {wrong}"
