@@ -58,6 +58,8 @@ def test_the_page_shows_the_committed_tables():
     for name, block in page_blocks(arena, read_costs(COMMITTED[0]), rules.load()).items():
         expected = f"<!-- arena {name} -->\n\n{block}\n\n<!-- end of arena {name} -->"
         assert expected in text, f"update docs/arena.md: {PAGE} has an old block {name}"
+        if name == "summary":
+            assert expected in (ROOT / "README.md").read_text(), "update README.md"
 
 
 def test_the_command_writes_tables_and_the_page(folder, tmp_path, capsys):

@@ -49,6 +49,13 @@ def test_every_column_has_clr_and_the_baseline(folder):
     assert "1 of 72 runs missing" in title(figure)
 
 
+def test_columns_differ_by_one_method_at_most(tmp_path):
+    others = {f"method {i}": {None: falling(0.6)} for i in range(2 * PER_GROUP + 1)}
+    methods = {"clr": METHODS["clr"], "sgd": METHODS["sgd"], **others}
+    figure = drawing(write_arena(tmp_path / "arena", {32: methods}, {}), "arena")
+    assert [len(legend(ax)) - 2 for ax in figure.axes[:3]] == [3, 3, 3]
+
+
 def test_curves_are_those_of_the_tuned_values(folder):
     figure = drawing(folder, "arena")
     steps = np.arange(9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -38,8 +39,9 @@ def columns(settings: list[Setting], rules: Rules) -> list[Column]:
     present = [name for name in fixed if name in names]
     others = sorted(set(names) - set(fixed), key=lambda name: display_name(name).lower())
     count = max(1, -(-len(others) // PER_GROUP))
-    size = -(-len(others) // count)  # columns of equal length
-    groups = [others[i * size : (i + 1) * size] for i in range(count)]
+    # Columns of equal length, or of one method more.
+    bounds = [len(others) * i // count for i in range(count + 1)]
+    groups = [others[start:stop] for start, stop in pairwise(bounds)]
     return [
         Column(
             [*group, *present],
