@@ -20,6 +20,7 @@ class Tuning:
 
     key: str
     values: tuple[int | float, ...]
+    beyond: tuple[int | float, ...] = ()  # that show the sensitivity, and that tuning cannot choose
 
 
 def remove_tuning(optimizer: dict[str, Any]) -> Tuning | None:
@@ -53,23 +54,30 @@ def check_tuned_argument(tuning: Tuning, optimizer: dict[str, Any]) -> None:
 
 
 def _checked(tuning: Any) -> Tuning:
-    if not isinstance(tuning, dict) or set(tuning) != {"key", "values"}:
-        raise UserError(f"optimizer.tuning must have the two keys key and values; {_EXAMPLE}")
-    key, values = tuning["key"], tuning["values"]
+    if not isinstance(tuning, dict) or set(tuning) - {"beyond"} != {"key", "values"}:
+        raise UserError(
+            "optimizer.tuning must have the keys key and values, and may have beyond; " + _EXAMPLE
+        )
+    key, values, beyond = tuning["key"], tuning["values"], tuning.get("beyond", [])
     if not isinstance(key, str):
         raise UserError(
             f"optimizer.tuning.key={format_value(key)} is not the name of an argument; {_EXAMPLE}"
         )
-    if not isinstance(values, list) or not values or not all(map(_is_finite, values)):
+    if values == []:
+        raise UserError(f"optimizer.tuning.values=[] is empty; {_EXAMPLE}")
+    for name, numbers in (("values", values), ("beyond", beyond)):
+        if not isinstance(numbers, list) or not all(map(_is_finite, numbers)):
+            raise UserError(
+                f"optimizer.tuning.{name}={format_value(numbers)} is not a list of finite "
+                f"numbers; {_EXAMPLE}"
+            )
+    repeated = [value for value in set(values + beyond) if (values + beyond).count(value) > 1]
+    if repeated:
         raise UserError(
-            f"optimizer.tuning.values={format_value(values)} is not a list of finite numbers; "
-            f"{_EXAMPLE}"
+            f"optimizer.tuning has {format_value(repeated[0])} twice in values and beyond; "
+            "give each number once"
         )
-    if len(set(values)) < len(values):
-        raise UserError(
-            f"optimizer.tuning.values={format_value(values)} has a number twice; give each once"
-        )
-    return Tuning(key, tuple(values))
+    return Tuning(key, tuple(values), tuple(beyond))
 
 
 def _is_finite(value: Any) -> bool:

@@ -27,6 +27,8 @@ class TaskConfig:
     batch_size: int = MISSING  # the headline batch size
     batch_sizes: list[int] | None = None  # of the figures over batch sizes
     epochs_at: dict[int, int] | None = None  # by batch size: epochs instead of those of `overrides`
+    # Batch sizes at which optimizers with a grid of their own also run beyond it; null: none.
+    beyond_at: list[int] | None = None
     learning_rates: Numbers = field(default_factory=list)  # of optimizers with the key lr
     learning_rates_at: dict[int, Numbers] | None = None  # by batch size: instead of those above
     model: str | None = None  # a file of configs/model, instead of the one that a figure names

@@ -146,16 +146,19 @@ def _task_grid(optimizer: str, task: TaskConfig, batch_size: int) -> list[list[s
     return [[*common, f"optimizer.lr={rate}"] for rate in rates]
 
 
-def _own_grid(optimizer: str, task: TaskConfig, _: int) -> list[list[str]]:
+def _own_grid(optimizer: str, task: TaskConfig, batch_size: int) -> list[list[str]]:
     """Return one list for each value of the optimizer's `tuning`, and one for its default.
 
-    A default among the values is not repeated.
+    A default among the values is not repeated. The values beyond the grid run at the batch sizes
+    that the task names.
     """
     method = read_method(optimizer)
     common = _with_cap(optimizer, task)
     if method.tuning is None:
         return [common]
     key, values = method.tuning.key, method.tuning.values
+    if batch_size in (task.beyond_at or []):
+        values += method.tuning.beyond
     grid = [[*common, f"optimizer.{key}={value}"] for value in values]
     return grid if method.default in values else [*grid, common]
 

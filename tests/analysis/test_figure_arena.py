@@ -89,6 +89,22 @@ def test_the_sensitivity_is_over_the_tuned_baseline(folder):
     assert "Without a grid: CLR; method 0" in texts(figure)
 
 
+def test_values_beyond_the_grid_are_hollow_points_of_the_same_curve(tmp_path):
+    curves = {value: falling(0.5) for value in (0.1, 1, 2, 9, 50, 80)}
+    methods = {"clr": METHODS["clr"], "sgd": METHODS["sgd"], "alpha": curves}
+    figure = further(
+        write_arena(tmp_path / "arena", {32: methods}, {"alpha": GRID}), "arena_sensitivity"
+    )
+    ax = next(ax for ax in figure.axes if ax.get_title() == "alpha")
+    drawn = line(ax, "batch size 32")
+    assert drawn.get_xdata().tolist() == [0.1, 1, 2, 9, 50, 80]
+    assert drawn.get_markevery() == [1, 2]
+    (hollow,) = [own for own in ax.lines if own.get_markerfacecolor() == "white"]
+    assert hollow.get_xdata().tolist() == [0.1, 9, 50, 80]
+    assert not {2, 9, 50, 80} & set(ax.get_xticks())  # decades: six labels would overlap
+    assert "Hollow points: values outside the grid" in texts(figure)
+
+
 def test_the_profiles_are_step_functions_up_to_the_edge(folder):
     figure = further(folder, "arena_profiles")
     tuned = figure.axes[:2]

@@ -61,15 +61,17 @@ def test_a_learning_rate_is_a_finite_number(rate):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer.tuning=3", "optimizer.tuning must have the two keys key and values"),
-        ("+optimizer.tuning.grid=3", "optimizer.tuning must have the two keys key and values"),
+        ("optimizer.tuning=3", "optimizer.tuning must have the keys key and values, and may have"),
+        ("+optimizer.tuning.grid=3", "optimizer.tuning must have the keys key and values, and may"),
         ("optimizer.tuning.key=null", "optimizer.tuning.key=null is not the name of an argument"),
-        ("optimizer.tuning.values=[]", "optimizer.tuning.values=[] is not a list of finite"),
+        ("optimizer.tuning.values=[]", "optimizer.tuning.values=[] is empty; write it as in"),
         ("optimizer.tuning.values=0.1", "optimizer.tuning.values=0.1 is not a list of finite"),
         ("optimizer.tuning.values=[0.1,a]", "is not a list of finite numbers; write it as in"),
         ("optimizer.tuning.values=[0.1,true]", "is not a list of finite numbers; write it as in"),
         ("optimizer.tuning.values=[0.1,nan]", "is not a list of finite numbers; write it as in"),
-        ("optimizer.tuning.values=[1,0.1,1.0]", "optimizer.tuning.values=[1,0.1,1.0] has a number"),
+        ("optimizer.tuning.values=[1,0.1,1.0]", "optimizer.tuning has 1 twice in values and"),
+        ("optimizer.tuning.beyond=[0.1,9]", "optimizer.tuning has 0.1 twice in values and beyond"),
+        ("optimizer.tuning.beyond=9", "optimizer.tuning.beyond=9 is not a list of finite numbers"),
         ("optimizer.title=3", "optimizer.title=3 is not a name; quote it"),
         ("optimizer.title=''", "optimizer.title='' is not a name"),
     ],
@@ -93,7 +95,7 @@ def test_tuning_and_title_name_no_run_and_reach_no_optimizer():
     assert cfg.optimizer == {"name": "sgd", "_target_": "torch.optim.SGD", "lr": 0.1}
     assert cfg == load(["optimizer=sgd", "optimizer.tuning=null", "optimizer.title=Other"])
     assert cfg == load(["optimizer=sgd", "~optimizer.tuning", "~optimizer.title"])
-    assert cfg == load(["optimizer=sgd", "optimizer.tuning.values=[1e-3,2]"])
+    assert cfg == load(["optimizer=sgd", "optimizer.tuning.values=[1e-2,3]"])
 
 
 NOT_NAMES = ["a/b", "../../x", "..", ".hidden", "a\\b", "~root", "-rf", " a", "a ", "a\nb", "a\0b"]

@@ -45,7 +45,8 @@ class Contender:
     optimizer: str
     key: str  # the tuned argument; empty without tuning
     grid: list[Entry]  # at the values of the grid that have runs, smallest first
-    default: Entry | None  # at the default of its config, which may be one of the grid
+    outside: list[Entry]  # at other values, which tuning cannot choose; null is last
+    default: Entry | None  # at the default of its config, in the grid or outside
     tuned: Entry | None  # the best of the grid; None if every value has a diverged run
     interior: bool  # False if the tuned value is at an edge of the grid
 
@@ -128,15 +129,17 @@ def _contender(optimizer: str, runs: pd.DataFrame, grids: dict[str, Any]) -> Con
         raise UserError(f"protocol.json has no grid of {optimizer} under methods")
     grid = grids[optimizer]
     if not grid:
-        return Contender(optimizer, "", [], Entry(math.nan, runs), None, True)
+        return Contender(optimizer, "", [], [], Entry(math.nan, runs), None, True)
     runs = runs.assign(value=[_value(text, grid["key"]) for text in runs["arguments"]])
     runs = runs[runs["seed"].isin(_complete_seeds(runs))]
     entries = list(_entries(runs))
     default = next((own for own in entries if _is_same(own.value, _number(grid["default"]))), None)
     tried = [own for own in entries if own.value in {_number(value) for value in grid["values"]}]
+    outside = [own for own in entries if own not in tried]
     best = best_value(pd.concat([own.runs for own in tried]), "value") if tried else None
     tuned = None if best is None else next(own for own in tried if own.value == best.value)
-    return Contender(optimizer, grid["key"], tried, default, tuned, best is None or best.interior)
+    interior = best is None or best.interior
+    return Contender(optimizer, grid["key"], tried, outside, default, tuned, interior)
 
 
 def _complete_seeds(runs: pd.DataFrame) -> set[int]:

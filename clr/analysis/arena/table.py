@@ -117,13 +117,11 @@ def _outcome(entry: Entry) -> dict[str, Any]:
 
 
 def _values(setting: Setting) -> Iterator[dict[str, Any]]:
-    """Rows of `arena_values`: each value of each grid, and defaults outside of it."""
+    """Rows of `arena_values`: each value of each grid, and those outside of it."""
     for contender in setting.contenders.values():
         if not contender.key:
             continue
-        outside = [] if contender.default in (None, *contender.grid) else [contender.default]
-        for entry in [*contender.grid, *outside]:
-            assert entry is not None
+        for entry in [*contender.grid, *contender.outside]:
             yield {
                 **setting.columns,
                 "optimizer": contender.optimizer,

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from clr.analysis.arena.contenders import Contender, Setting, read_settings
+from clr.analysis.arena.contenders import Contender, Entry, Setting, read_settings
 from clr.analysis.arena.targets import TUNED, entries
 from clr.analysis.figures import panels, style
 from clr.analysis.figures.arena_panels import describe_arena
@@ -21,6 +21,7 @@ from clr.analysis.verdicts import rules as claim_rules
 from clr.analysis.verdicts.rules import Rules
 
 COLUMNS = 4
+MOST_LABELS = 5  # of values, below a panel
 SPREAD = "Points: mean over the seeds; bars: lowest to highest seed."
 SMALLEST, LARGEST = 0.05, 100.0  # limits of the ratio, at most
 COLORS: list[style.Look] = [
@@ -61,6 +62,14 @@ def draw(tables: Tables) -> Figure:
     return figure
 
 
+def _drawn(contender: Contender) -> list[Entry]:
+    """Entries at values that have a place on the axis, smallest first."""
+    entries = [*contender.grid, *contender.outside]
+    return sorted(
+        (entry for entry in entries if not math.isnan(entry.value)), key=lambda entry: entry.value
+    )
+
+
 def _reference(setting: Setting, rules: Rules) -> float | None:
     """Mean final loss of the tuned baseline; None without one."""
     entry = entries(setting, TUNED).get(rules.baseline)
@@ -73,7 +82,7 @@ def _limits(settings: list[Setting], references: list[float | None]) -> tuple[fl
         for setting, reference in zip(settings, references, strict=True)
         if reference
         for contender in setting.contenders.values()
-        for entry in contender.grid
+        for entry in _drawn(contender)
     ]
     finite = [ratio for ratio in ratios if 0 < ratio < math.inf]
     return max(min([0.7, *finite]) / 1.3, SMALLEST), min(max([2.0, *finite]) * 1.3, LARGEST)
@@ -89,7 +98,7 @@ def _draw_grid(
     look = COLORS[row % len(COLORS)]
     label = f"batch size {setting.batch_size}"
     low, high = ax.get_ylim()
-    finite = [entry for entry in contender.grid if not entry.diverged]
+    finite = [entry for entry in _drawn(contender) if not entry.diverged]
     values = np.array([entry.value for entry in finite])
     losses = np.array([entry.losses.mean() / reference for entry in finite])
     bars = [
@@ -102,9 +111,13 @@ def _draw_grid(
     ax.vlines(values, *bars, color=look["color"], linewidth=0.8)
     shown = np.clip(losses, low, high)
     gid = panels.tag("main", label)
-    ax.plot(values, shown, marker=look["marker"], gid=gid, **kept, **size)
+    hollow = [i for i, entry in enumerate(finite) if entry not in contender.grid]
+    filled = [i for i in range(len(finite)) if i not in hollow]
+    ax.plot(values, shown, marker=look["marker"], markevery=filled, gid=gid, **kept, **size)
+    outside: dict[str, Any] = {"linestyle": "none", "markersize": 3, "markerfacecolor": "white"}
+    ax.plot(values[hollow], shown[hollow], **(look | outside))
     lost = high * (low / high) ** (0.07 * row)
-    for entry in contender.grid:
+    for entry in _drawn(contender):
         if entry.diverged:
             cross: dict[str, Any] = {**panels.CROSS, "linestyle": "none", "clip_on": False}
             ax.plot(entry.value, lost, color=look["color"], zorder=5, **cross)
@@ -117,12 +130,15 @@ def _draw_grid(
 
 def _format(ax: Axes, name: str, settings: list[Setting]) -> None:
     contenders = [own.contenders[name] for own in settings if name in own.contenders]
-    values = sorted({entry.value for own in contenders for entry in own.grid})
+    values = sorted({entry.value for own in contenders for entry in _drawn(own)})
     ax.set_title(display_name(name), fontsize=7)
     ax.set_xlabel(contenders[0].key, labelpad=1)
     if values and min(values) > 0:
         ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(values))
+    if len(values) <= MOST_LABELS or min(values) <= 0:
+        ax.xaxis.set_major_locator(FixedLocator(values))
+    else:
+        ax.xaxis.set_major_locator(LogLocator(numticks=MOST_LABELS))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_locator(NullLocator())
 
@@ -145,6 +161,8 @@ def _notes(settings: list[Setting]) -> list[str]:
         if not one.key
     }
     notes = ["Rings: the default of the method. ×: a run diverged at this value."]
+    if any(_drawn(one) != one.grid for own in settings for one in own.contenders.values()):
+        notes.append("Hollow points: values outside the grid, which tuning cannot choose.")
     if fixed:
         notes.append(f"Without a grid: {'; '.join(fixed)}.")
     return notes
