@@ -21,7 +21,7 @@ from clr.analysis.verdicts import rules as claim_rules
 from clr.analysis.verdicts.rules import Rules
 
 COLUMNS = 4
-MOST_LABELS = 5  # of values, below a panel
+MOST_LABELS = 4  # of values, below a panel
 SPREAD = "Points: mean over the seeds; bars: lowest to highest seed."
 SMALLEST, LARGEST = 0.05, 100.0  # limits of the ratio, at most
 COLORS: list[style.Look] = [
