@@ -55,7 +55,7 @@ def alternation(steps: pd.DataFrame) -> pd.DataFrame:
         nan.
     """
     rows = []
-    for run_id, own in steps.groupby("run_id"):
+    for run_id, own in steps[["run_id", "step", "loss"]].groupby("run_id"):
         own = own.sort_values("step")
         losses, numbers = own["loss"].to_numpy(float), own["step"].to_numpy(float)
         logarithms = np.log(np.where(losses > 0, losses, np.nan))

@@ -57,7 +57,8 @@ def loss_curves(runs: pd.DataFrame, steps: pd.DataFrame, window_epochs: float) -
         steps: rows of steps.parquet of these and possibly other runs.
         window_epochs: as in `loss_curve`.
     """
-    own = {name: rows for name, rows in steps.groupby("run_id") if name in set(runs["run_id"])}
+    rows = steps.loc[steps["run_id"].isin(runs["run_id"]), ["run_id", "step", "loss"]]
+    own = dict(list(rows.groupby("run_id")))
     return [
         loss_curve(run, own[run["run_id"]], window_epochs)
         for _, run in runs.iterrows()

@@ -14,7 +14,6 @@ from clr.runs.columns import (
     EPOCH_COLUMNS,
     METER_COLUMNS,
     RUN_COLUMNS,
-    STEP_COLUMNS,
     recorded_types,
 )
 from clr.runs.merge import import_runs
@@ -82,7 +81,8 @@ def test_tables_without_runs_have_columns(tmp_path):
     export(Store(tmp_path / "empty"), {"missing": {FIGURE_2}}, PROTOCOL, tmp_path / "small")
     loaded = read_results(tmp_path / "small")
     assert list(loaded.runs.columns) == RUN_COLUMNS
-    assert list(loaded.steps.columns) == ["run_id", *STEP_COLUMNS]
+    used = ["step", "epoch", "loss", "learning_rate", "seconds"]
+    assert list(loaded.steps.columns) == ["run_id", *used]
     assert list(loaded.epochs.columns) == ["run_id", *EPOCH_COLUMNS]
     assert list(loaded.corridor_meter.columns) == ["run_id", *METER_COLUMNS]
     assert loaded.runs.empty
