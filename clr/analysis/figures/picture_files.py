@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from clr.analysis import tables
-from clr.analysis.figures import figure1, figure1_paths, style
+from clr.analysis.figures import style
 from clr.analysis.figures.availability import missing_lines
 from clr.analysis.figures.draw import DRAW, FURTHER, draw_picture
 from clr.analysis.names import figure_file
 from clr.errors import UserError, first_line
-
-# Figures of formulas, which need no runs. Only this module imports them, because they need torch.
-WITHOUT_RUNS: dict[str, Callable[[], Figure]] = {
-    "figure1": figure1.draw,
-    "figure1_paths": figure1_paths.draw,
-}
 
 
 def draw_all(folder: Path) -> tuple[list[Path], list[str]]:
@@ -43,13 +37,23 @@ def draw_all(folder: Path) -> tuple[list[Path], list[str]]:
     except OSError as error:
         raise UserError(f"cannot create the folder {target}: {first_line(error)}") from None
     paths = []
-    with style.applied():
-        for name, draw_alone in WITHOUT_RUNS.items():
-            paths += style.save(draw_alone(), target / name)
+    # A second process draws Figure 1, whose formulas need torch, in about the time of the others.
+    pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=gc.disable)
+    with pool, style.applied():
+        formulas = pool.submit(_draw_formulas, target)
         for figure, own in figures.items():
             if own.runs.empty:
                 continue
             pictures = {figure_file(figure): DRAW[figure], **FURTHER.get(figure, {})}
             for name, draw in pictures.items():
                 paths += style.save(draw_picture(folder, figure, draw, own), target / name)
-    return paths, missing_lines(folder, figures)
+        return formulas.result() + paths, missing_lines(folder, figures)
+
+
+def _draw_formulas(target: Path) -> list[Path]:
+    """Draw the pictures that need no runs into the folder `target`; returns their files."""
+    from clr.analysis.figures import figure1, figure1_paths
+
+    with style.applied():
+        files = style.save(figure1.draw(), target / "figure1")
+        return files + style.save(figure1_paths.draw(), target / "figure1_paths")
