@@ -40,7 +40,7 @@ def loss_curve(run: pd.Series, steps: pd.DataFrame, window_epochs: float) -> Los
         window_epochs: epochs over which the trailing loss is averaged, at least one step.
     """
     window = max(1, round(window_epochs * (run["num_train"] // run["batch_size"])))
-    loss = steps.sort_values("step")["loss"]
+    loss = steps.set_index("step")["loss"].sort_index()
     # One infinite loss would turn every later mean into nan.
     finite = loss.replace([math.inf, -math.inf], math.nan)
     trailing = finite.rolling(window, min_periods=1).mean()
