@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from clr.analysis.ratios import Numbers, ratio_over_seeds
+from clr.runs.tables import rows_of_runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ def loss_curve(run: pd.Series, steps: pd.DataFrame, window_epochs: float) -> Los
     window = max(1, round(window_epochs * (run["num_train"] // run["batch_size"])))
     loss = steps.set_index("step")["loss"].sort_index()
     # One infinite loss would turn every later mean into nan.
-    finite = loss.replace([math.inf, -math.inf], math.nan)
+    finite = loss.where(np.isfinite(loss))
     trailing = finite.rolling(window, min_periods=1).mean()
     return LossCurve(
         int(run["seed"]), bool(run["diverged"]), loss.to_numpy(float), trailing.to_numpy(float)
@@ -57,7 +58,7 @@ def loss_curves(runs: pd.DataFrame, steps: pd.DataFrame, window_epochs: float) -
         steps: rows of steps.parquet of these and possibly other runs.
         window_epochs: as in `loss_curve`.
     """
-    rows = steps.loc[steps["run_id"].isin(runs["run_id"]), ["run_id", "step", "loss"]]
+    rows = rows_of_runs(steps[["run_id", "step", "loss"]], runs["run_id"])
     own = dict(list(rows.groupby("run_id")))
     return [
         loss_curve(run, own[run["run_id"]], window_epochs)

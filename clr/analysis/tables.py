@@ -16,7 +16,7 @@ from pandas.api.types import is_numeric_dtype
 from clr.analysis.baseline import diverged
 from clr.errors import UserError
 from clr.runs.status import RunStatus
-from clr.runs.tables import Results, read_results, run_ids_by_task, task_title
+from clr.runs.tables import Results, read_results, rows_of_runs, run_ids_by_task, task_title
 
 ARENA = "arena"  # the figure whose runs differ in more than learning rate and seed
 _PROTOCOL = ("name", "title", "scaled")
@@ -109,7 +109,7 @@ def by_figure(results: Results) -> dict[str, Tables]:
     figures = {}
     for figure, rows in results.figure_runs.groupby("figure"):
         ids = set(rows["run_id"])
-        own, steps, epochs, meter = (_rows_of(table, ids) for table in tables)
+        own, steps, epochs, meter = (rows_of_runs(table, ids) for table in tables)
         settings: dict[str, set[str]] = {}
         for task, own_ids in run_ids_by_task(results.protocol, rows).items():
             settings.setdefault(task_title(results.protocol, task), set()).update(own_ids)
@@ -117,12 +117,6 @@ def by_figure(results: Results) -> dict[str, Tables]:
             results.protocol, own, steps, epochs, meter, len(ids), settings
         )
     return figures
-
-
-def _rows_of(table: pd.DataFrame, ids: set[str]) -> pd.DataFrame:
-    """Rows of the runs `ids`; the table itself, without a copy, if it has no others."""
-    own = table["run_id"].isin(ids)
-    return table if own.all() else table[own]
 
 
 def without_arena(results: Results) -> Results:

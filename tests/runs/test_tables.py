@@ -19,7 +19,7 @@ from clr.runs.columns import (
 from clr.runs.merge import import_runs
 from clr.runs.record import decode_arguments
 from clr.runs.store import Store
-from clr.runs.tables import FigureTask, export, read_results, row
+from clr.runs.tables import FigureTask, export, read_results, row, rows_of_runs
 
 pytestmark = pytest.mark.slow
 
@@ -169,3 +169,14 @@ def test_imported_runs_have_the_same_records(trained, results, tmp_path):
             original = pd.read_parquet(store.folder(name) / table)
             copied = pd.read_parquet(copy.folder(name) / table)
             assert_frame_equal(original, copied)
+
+
+@pytest.mark.parametrize("dtype", ["str", "category"])
+def test_rows_are_selected_by_run(dtype):
+    table = pd.DataFrame({"run_id": ["b", None, "a", "c", "b"], "step": range(5)})
+    table = table.astype({"run_id": dtype})
+    assert rows_of_runs(table, ["b", "c", "missing"])["step"].tolist() == [0, 3, 4]
+    assert rows_of_runs(table, set()).empty
+    assert rows_of_runs(table[:0], ["b"]).empty
+    complete = table.dropna()
+    assert rows_of_runs(complete, {"a", "b", "c"}) is complete
