@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from clr.analysis.ratios import Numbers, ratio_over_seeds
-from clr.runs.tables import rows_of_runs
+from clr.analysis.rows import rows_of_runs
 
 
 @dataclass(frozen=True, eq=False)

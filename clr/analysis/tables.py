@@ -14,9 +14,10 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from clr.analysis.baseline import diverged
+from clr.analysis.rows import rows_of_runs
 from clr.errors import UserError
 from clr.runs.status import RunStatus
-from clr.runs.tables import Results, read_results, rows_of_runs, run_ids_by_task, task_title
+from clr.runs.tables import Results, read_results, run_ids_by_task, task_title
 
 ARENA = "arena"  # the figure whose runs differ in more than learning rate and seed
 _PROTOCOL = ("name", "title", "scaled")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -124,20 +124,6 @@ def read_results(folder: Path) -> Results:
 def with_tasks(figure_runs: pd.DataFrame) -> pd.DataFrame:
     """The table with a column `task`, which is empty in tables from before tasks were recorded."""
     return figure_runs if "task" in figure_runs else figure_runs.assign(task="")
-
-
-def rows_of_runs(table: pd.DataFrame, run_ids: Iterable[str]) -> pd.DataFrame:
-    """Rows of these runs; the table itself, without a copy, if it has no others.
-
-    Args:
-        table: a table with a column `run_id`, which is a category in tables with many rows.
-        run_ids: run ids, of which the table may lack some.
-    """
-    ids = table["run_id"].astype("category").cat
-    codes = ids.codes.to_numpy()  # -1 for a row without an id
-    # Thousands of ids are looked up instead of millions of rows.
-    own = ids.categories.isin(list(run_ids))[codes] & (codes >= 0)
-    return table if own.all() else table[own]
 
 
 def run_ids_by_task(protocol: dict[str, Any], figure_runs: pd.DataFrame) -> dict[str, set[str]]:

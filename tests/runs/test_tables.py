@@ -9,6 +9,7 @@ from entry_points import ROOT
 from pandas.testing import assert_frame_equal
 from small_runs import train_small
 
+from clr.analysis.rows import rows_of_runs
 from clr.errors import UserError
 from clr.runs.columns import (
     EPOCH_COLUMNS,
@@ -19,7 +20,7 @@ from clr.runs.columns import (
 from clr.runs.merge import import_runs
 from clr.runs.record import decode_arguments
 from clr.runs.store import Store
-from clr.runs.tables import FigureTask, export, read_results, row, rows_of_runs
+from clr.runs.tables import FigureTask, export, read_results, row
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from clr.analysis.figures import panels, single_steps, style
 from clr.analysis.figures.captions import describe
 from clr.analysis.figures.run_groups import group_runs, in_windows, over_seeds, steps_per_point
+from clr.analysis.rows import rows_of_runs
 from clr.analysis.tables import Tables
-from clr.runs.tables import rows_of_runs
 
 
 def draw(tables: Tables) -> Figure:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from clr.analysis.baseline import BestRate, best_fixed_rate
 from clr.analysis.names import display_name
+from clr.analysis.rows import rows_of_runs
 from clr.errors import UserError
-from clr.runs.tables import rows_of_runs
 
 # With more points in a panel three inches wide, the noise of single batches hides the curves.
 MAX_STEPS_DRAWN_SINGLY, MAX_POINTS = 60, 50
