@@ -10,7 +10,7 @@ import argparse
 import gc
 from pathlib import Path
 
-from clr.analysis.figures.draw import draw_all
+from clr.analysis.figures.picture_files import draw_all
 from clr.cli import run_main
 
 

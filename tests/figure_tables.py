@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 
 from clr.analysis import tables
-from clr.analysis.figures import draw as figures
+from clr.analysis.figures import draw, style
 from clr.analysis.figures.panels import read_tag
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,8 +153,8 @@ def edit_parquet(folder, name, edit):
 
 def drawing(folder, figure):
     """Draw a figure, as scripts/figures.py does, without writing files."""
-    with figures.style.applied():
-        return figures.DRAW[str(figure)](tables.read(folder)[str(figure)])
+    with style.applied():
+        return draw.DRAW[str(figure)](tables.read(folder)[str(figure)])
 
 
 def line(ax, label):

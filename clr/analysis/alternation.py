@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 # Steps per window: long enough for eight periods of an alternation, short enough to date its end.
 WINDOW = 16
@@ -54,12 +56,18 @@ def alternation(steps: pd.DataFrame) -> pd.DataFrame:
         shorter than a window has no rows; a window with a loss that is not positive and finite has
         nan.
     """
+    losses = steps.set_index("step").groupby("run_id")["loss"]
+    runs = ((str(run_id), own.sort_index()) for run_id, own in losses)
+    return alternation_of_runs((run_id, own.index, own) for run_id, own in runs)
+
+
+def alternation_of_runs(runs: Iterable[tuple[str, ArrayLike, ArrayLike]]) -> pd.DataFrame:
+    """The table of `alternation` for the run id, steps and losses of each run, in their order."""
     rows = []
-    for run_id, own in steps.groupby("run_id"):
-        own = own.sort_values("step")
-        losses, numbers = own["loss"].to_numpy(float), own["step"].to_numpy(float)
-        logarithms = np.log(np.where(losses > 0, losses, np.nan))
-        for start in range(0, len(own) - WINDOW + 1, _stride(len(own))):
+    for run_id, steps, losses in runs:
+        numbers, values = np.asarray(steps, float), np.asarray(losses, float)
+        logarithms = np.log(np.where(values > 0, values, np.nan))
+        for start in range(0, len(values) - WINDOW + 1, _stride(len(values))):
             window = slice(start, start + WINDOW)
             value = lag_one_autocorrelation(logarithms[window])
             rows.append((run_id, float(numbers[window].mean()), value))

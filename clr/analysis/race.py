@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from clr.analysis.ratios import Numbers, ratio_over_seeds
+from clr.analysis.rows import rows_of_runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +41,9 @@ def loss_curve(run: pd.Series, steps: pd.DataFrame, window_epochs: float) -> Los
         window_epochs: epochs over which the trailing loss is averaged, at least one step.
     """
     window = max(1, round(window_epochs * (run["num_train"] // run["batch_size"])))
-    loss = steps.sort_values("step")["loss"]
+    loss = steps.set_index("step")["loss"].sort_index()
     # One infinite loss would turn every later mean into nan.
-    finite = loss.replace([math.inf, -math.inf], math.nan)
+    finite = loss.where(np.isfinite(loss))
     trailing = finite.rolling(window, min_periods=1).mean()
     return LossCurve(
         int(run["seed"]), bool(run["diverged"]), loss.to_numpy(float), trailing.to_numpy(float)
@@ -57,7 +58,8 @@ def loss_curves(runs: pd.DataFrame, steps: pd.DataFrame, window_epochs: float) -
         steps: rows of steps.parquet of these and possibly other runs.
         window_epochs: as in `loss_curve`.
     """
-    own = {name: rows for name, rows in steps.groupby("run_id") if name in set(runs["run_id"])}
+    rows = rows_of_runs(steps[["run_id", "step", "loss"]], runs["run_id"])
+    own = dict(list(rows.groupby("run_id")))
     return [
         loss_curve(run, own[run["run_id"]], window_epochs)
         for _, run in runs.iterrows()

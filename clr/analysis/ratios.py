@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.special import stdtrit
 
 Numbers = NDArray[np.float64]
 
@@ -93,7 +93,7 @@ def ratio_over_seeds(numerator: pd.Series, denominator: pd.Series, confidence: f
         center, low, high = logs[0], math.nan, math.nan
     elif np.isfinite(logs).all():
         center = logs.mean()
-        quantile = t.ppf((1 + confidence) / 2, len(logs) - 1)
+        quantile = stdtrit(len(logs) - 1, (1 + confidence) / 2)  # of Student's t
         half = quantile * logs.std(ddof=1) / math.sqrt(len(logs))
         low, high = center - half, center + half
     else:

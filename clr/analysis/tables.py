@@ -14,6 +14,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from clr.analysis.baseline import diverged
+from clr.analysis.rows import rows_of_runs
 from clr.errors import UserError
 from clr.runs.status import RunStatus
 from clr.runs.tables import Results, read_results, run_ids_by_task, task_title
@@ -81,7 +82,8 @@ def read_checked(folder: Path) -> Results:
     if results.figure_runs.empty:
         raise _damaged(folder, "figure_runs.csv", "names no figure")
     _check_columns(folder, "steps.parquet", results.steps, ("run_id",), _STEP)
-    _check_unique(folder, "steps.parquet", results.steps, ["run_id", "step"])
+    if not _steps_ascend(results.steps):  # else they are unique, which takes longer to find out
+        _check_unique(folder, "steps.parquet", results.steps, ["run_id", "step"])
     _check_columns(folder, "epochs.parquet", results.epochs, ("run_id",), _EPOCH)
     _check_unique(folder, "epochs.parquet", results.epochs, ["run_id", "epoch"])
     meter = results.corridor_meter
@@ -108,7 +110,7 @@ def by_figure(results: Results) -> dict[str, Tables]:
     figures = {}
     for figure, rows in results.figure_runs.groupby("figure"):
         ids = set(rows["run_id"])
-        own, steps, epochs, meter = (_rows_of(table, ids) for table in tables)
+        own, steps, epochs, meter = (rows_of_runs(table, ids) for table in tables)
         settings: dict[str, set[str]] = {}
         for task, own_ids in run_ids_by_task(results.protocol, rows).items():
             settings.setdefault(task_title(results.protocol, task), set()).update(own_ids)
@@ -116,12 +118,6 @@ def by_figure(results: Results) -> dict[str, Tables]:
             results.protocol, own, steps, epochs, meter, len(ids), settings
         )
     return figures
-
-
-def _rows_of(table: pd.DataFrame, ids: set[str]) -> pd.DataFrame:
-    """Rows of the runs `ids`; the table itself, without a copy, if it has no others."""
-    own = table["run_id"].isin(ids)
-    return table if own.all() else table[own]
 
 
 def without_arena(results: Results) -> Results:
@@ -164,6 +160,15 @@ def _check_columns(
     for column in numbers:
         if len(table) and not is_numeric_dtype(table[column]):
             raise _damaged(folder, name, f"has text in the column {column}, which holds numbers")
+
+
+def _steps_ascend(steps: pd.DataFrame) -> bool:
+    """Return whether each run has one block of rows with ascending steps, as sweeps write them."""
+    ids = steps["run_id"].astype("category").cat.codes.to_numpy()
+    numbers = steps["step"].to_numpy()
+    starts_block = ids[1:] != ids[:-1]
+    ascends = starts_block | (numbers[1:] > numbers[:-1])
+    return bool(ascends.all()) and int(starts_block.sum()) < steps["run_id"].nunique()
 
 
 def _check_unique(folder: Path, name: str, table: pd.DataFrame, key: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ LOCAL_KEYS = (
 # Keys that a reader looks for; they are written even at their defaults.
 ALWAYS = ("optimizer.lr", "batch_size", "epochs", "precision", "seed")
 _FOLDER = "dataset.path=FOLDER"
+_SHARED_SEED = 0
 
 
 def command(config: dict[str, Any], local: bool = False) -> str:
@@ -46,7 +48,19 @@ def command(config: dict[str, Any], local: bool = False) -> str:
 
 def overrides(config: dict[str, Any], local: bool = False) -> list[str]:
     """The Hydra overrides of `command`: config groups, then what differs from them."""
-    cfg = from_dict(config)
+    # Runs that differ in their seeds share the rest, which takes ten milliseconds.
+    shared = json.dumps({**config, "seed": _SHARED_SEED})
+    seed = f"seed={format_value(config['seed'])}"
+    return [
+        seed if override == f"seed={_SHARED_SEED}" else override
+        for override in _overrides(shared, local)
+    ]
+
+
+@cache
+def _overrides(config: str, local: bool) -> list[str]:
+    """The overrides of a config that is given as JSON."""
+    cfg = from_dict(json.loads(config))
     groups = _groups(cfg)
     from_folder = cfg.dataset.source == "folder"
     base = _flat(asdict(_base((*groups, *([_FOLDER] if from_folder else [])))))

@@ -15,6 +15,7 @@ from clr.files import move_folder, write_bytes, write_parquet
 from clr.runs.store import Store
 from clr.runs.tables import read_recorded, read_records
 
+_NOT_COPIED = ("lock", "checkpoints", "run.json")  # run.json is copied last
 TABLES = ("steps.parquet", "epochs.parquet", "corridor_meter.parquet")
 
 
@@ -100,6 +101,13 @@ def _add(source: Path, scratch: Path, name: str, target: Store) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a run; run.json comes last because it marks the run as completed."""
-    skipped = shutil.ignore_patterns("lock", "checkpoints", "run.json", "*.part")
-    shutil.copytree(source, target, ignore=skipped, dirs_exist_ok=True)
+    target.mkdir(exist_ok=True)
+    for entry in os.scandir(source):
+        copy = os.path.join(target, entry.name)
+        if entry.name in _NOT_COPIED or entry.name.endswith(".part"):
+            continue
+        if entry.is_dir():
+            shutil.copytree(entry, copy, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(entry, copy)
     write_bytes((source / "run.json").read_bytes(), target / "run.json")

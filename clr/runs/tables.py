@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pandas as pd
+from pyarrow import parquet
 
 from clr.errors import UserError, first_line
 from clr.files import write_bytes, write_parquet, write_text
@@ -46,6 +47,8 @@ _RECORDED = {
     "epochs": EPOCH_COLUMNS,
     "corridor_meter": METER_COLUMNS,
 }
+# Columns of `Results.steps`.
+_STEPS_USED = ("run_id", "step", "epoch", "loss", "learning_rate", "seconds")
 _Content = TypeVar("_Content")
 
 
@@ -63,7 +66,7 @@ class Results:
     folder: Path
     protocol: dict[str, Any]
     runs: pd.DataFrame
-    steps: pd.DataFrame  # the column `run_id` is a category
+    steps: pd.DataFrame  # the column `run_id` is a category; without columns that no reader uses
     figure_runs: pd.DataFrame  # text columns `figure`, `task` and `run_id`
 
     @cached_property
@@ -185,8 +188,12 @@ def _read_runs(path: Path) -> pd.DataFrame:
 
 
 def _read_steps(path: Path) -> pd.DataFrame:
-    """Read the steps, which are many: the id of each row's run is a category and takes 4 bytes."""
-    steps = pd.read_parquet(path, read_dictionary=["run_id"])
+    """Read the steps, which are many: only columns that the analysis uses.
+
+    The id of each row's run is a category, which takes 4 bytes.
+    """
+    columns = [name for name in parquet.read_schema(path).names if name in _STEPS_USED]
+    steps = pd.read_parquet(path, columns=columns, read_dictionary=["run_id"])
     if isinstance(steps.get("run_id", pd.Series()).dtype, pd.CategoricalDtype):
         ids = steps["run_id"].cat
         steps["run_id"] = ids.set_categories(ids.categories.astype("str").sort_values())

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 from figure_tables import ROOT
 
-from clr.analysis.figures import draw as figures
+from clr.analysis.figures import picture_files
 
 _QUICKER = {
     "claim": "quicker",
@@ -70,7 +70,7 @@ def _results():
     results = TemporaryDirectory()
     ignored = shutil.ignore_patterns("figures", "report.html", "claims.*", "comparison")
     shutil.copytree(ROOT / "results" / "quick", results.name, ignore=ignored, dirs_exist_ok=True)
-    figures.draw_all(Path(results.name))
+    picture_files.draw_all(Path(results.name))
     pd.DataFrame(CLAIMS).to_csv(Path(results.name) / "claims.csv", index=False)
     return results
 

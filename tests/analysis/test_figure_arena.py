@@ -7,7 +7,7 @@ from figure_tables import drawing, legend, line, texts, title
 from matplotlib.figure import Figure
 
 from clr.analysis import tables
-from clr.analysis.figures import draw, style
+from clr.analysis.figures import draw, picture_files, style
 from clr.analysis.figures.arena_panels import PER_GROUP
 
 
@@ -123,6 +123,6 @@ def test_the_race_leaves_out_the_baseline(folder):
 
 
 def test_all_pictures_are_written(folder):
-    paths, _ = draw.draw_all(folder)
+    paths, _ = picture_files.draw_all(folder)
     names = {path.stem for path in paths if path.suffix == ".png"}
     assert names == {"figure1", "figure1_paths", "arena", *draw.FURTHER["arena"]}

@@ -9,7 +9,7 @@ from figure_tables import ROOT, drawing, write
 from PIL import Image, ImageChops
 
 from clr.analysis import tables as results_tables
-from clr.analysis.figures import draw as figures
+from clr.analysis.figures import picture_files, style
 from clr.analysis.figures.availability import missing_lines, owners_of_absent
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ FOLDERS = sorted(path.parent for path in (ROOT / "results").glob("*/runs.csv"))
 def test_the_committed_pictures_are_those_of_the_committed_tables(folder, tmp_path):
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("figures", "comparison"))
-    drawn, _ = figures.draw_all(copy)
+    drawn, _ = picture_files.draw_all(copy)
     assert {path.name for path in drawn} == {path.name for path in (folder / "figures").iterdir()}
     for path in drawn:
         committed = folder / "figures" / path.name
@@ -42,7 +42,7 @@ def test_ids_in_a_committed_svg_are_unique(path):
 
 
 def test_a_png_contains_title_and_caption_as_text(tables, tmp_path):
-    png, *_ = figures.style.save(drawing(tables, 2), tmp_path / "two")
+    png, *_ = style.save(drawing(tables, 2), tmp_path / "two")
     with Image.open(png) as picture:
         assert picture.text["Title"] == "CLR compared with the best fixed learning rate"
         facts, notes = picture.text["Description"].split("\n")
@@ -83,7 +83,7 @@ def test_a_figure_that_lacks_runs_names_the_command_that_trains_them(tmp_path):
 
 def test_a_figure_without_runs_is_skipped_and_the_others_are_drawn(tmp_path):
     folder = without(tmp_path / "gpu", CLR_AT_64, figures=["5", "9"])
-    drawn, missing = figures.draw_all(folder)
+    drawn, missing = picture_files.draw_all(folder)
     assert {path.stem for path in drawn} == {"figure1", "figure1_paths", "figure9"}
     assert missing == lines(folder)
     assert len(missing) == 10

@@ -9,7 +9,7 @@ import pytest
 from figure_tables import ROOT, drawing, edit_parquet, edit_runs, write
 
 from clr.analysis import tables as results_tables
-from clr.analysis.figures import draw as figures
+from clr.analysis.figures import draw, picture_files, style
 from clr.analysis.figures.availability import known_figures, missing_lines
 from clr.errors import UserError
 from scripts import figures as figures_script
@@ -38,12 +38,12 @@ def test_drawing_twice_gives_the_same_files(tmp_path):
     assert printed[: len(expected)] == [f"results/quick/figures/{name}" for name in expected]
     assert printed[len(expected)].startswith("Figure 3 is not part of the protocol quick")
     first = {name: (folder / "figures" / name).read_bytes() for name in expected}
-    figures.draw_all(folder)  # in another process, at another time
+    picture_files.draw_all(folder)  # in another process, at another time
     assert {name: (folder / "figures" / name).read_bytes() for name in expected} == first
 
 
 def test_the_files_are_png_pdf_and_svg_without_dates_and_versions(tables, tmp_path):
-    paths = figures.style.save(drawing(tables, 2), tmp_path / "two")
+    paths = style.save(drawing(tables, 2), tmp_path / "two")
     png, pdf, svg = (path.read_bytes() for path in paths)
     assert png.startswith(b"\x89PNG")
     assert pdf.startswith(b"%PDF")
@@ -72,7 +72,7 @@ def test_a_missing_table_is_one_line_that_names_the_command(run_script, tmp_path
 def refusal(folder):
     """The message of the error that reading the tables or drawing the figures ends with."""
     with pytest.raises(UserError) as error:
-        figures.draw_all(folder)
+        picture_files.draw_all(folder)
     message = str(error.value)
     assert "\n" not in message
     return message
@@ -167,7 +167,7 @@ def test_a_file_at_the_place_of_the_pictures_is_refused(tmp_path):
 def test_the_error_of_a_figure_names_the_folder_and_the_figure(tmp_path):
     edit_runs(write(tmp_path, batch_sizes=(64,)), lambda t: t["run_id"] == "6401", seed=0)
     with pytest.raises(UserError, match=f"{tmp_path}, figure 2: a panel shows one run per"):
-        figures.draw_figure(tmp_path, "2", results_tables.read(tmp_path)["2"])
+        draw.draw_figure(tmp_path, "2", results_tables.read(tmp_path)["2"])
 
 
 def test_a_table_of_runs_without_rows_gives_a_line_per_figure(tmp_path):
@@ -180,7 +180,7 @@ def test_a_table_of_runs_without_rows_gives_a_line_per_figure(tmp_path):
 
 
 def test_every_figure_of_the_sweep_is_drawn_and_documented():
-    assert set(figures.DRAW) == set(known_figures())
+    assert set(draw.DRAW) == set(known_figures())
     documented = (ROOT / "docs" / "protocols.md").read_text()
     for figure in known_figures():
         if not figure.isdigit():

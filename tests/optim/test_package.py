@@ -1,4 +1,4 @@
-"""Dependencies of `from clr import CLR`, its example, and compilation around it."""
+"""Dependencies of `clr` and its parts, the example of `CLR`, and compilation around it."""
 
 import doctest
 import json
@@ -57,6 +57,18 @@ def test_the_optimizer_needs_torch_alone():
     ours = loaded_modules("import torch\nfrom clr import CLR\nimport clr.reference")
     packages = {name.partition(".")[0] for name in ours - libraries} - set(sys.stdlib_module_names)
     assert packages <= {"clr", "torch"}
+
+
+@pytest.mark.slow
+def test_verdicts_and_report_do_not_load_torch():
+    modules = loaded_modules("import scripts.claims, scripts.compare, scripts.report")
+    assert "clr.analysis.report.page" in modules
+    assert "torch" not in modules
+
+
+def test_the_package_has_no_other_attribute():
+    with pytest.raises(AttributeError, match="module 'clr' has no attribute 'CRL'"):
+        clr.CRL  # noqa: B018
 
 
 def test_the_version_has_one_source():

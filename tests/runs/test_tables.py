@@ -9,12 +9,12 @@ from entry_points import ROOT
 from pandas.testing import assert_frame_equal
 from small_runs import train_small
 
+from clr.analysis.rows import rows_of_runs
 from clr.errors import UserError
 from clr.runs.columns import (
     EPOCH_COLUMNS,
     METER_COLUMNS,
     RUN_COLUMNS,
-    STEP_COLUMNS,
     recorded_types,
 )
 from clr.runs.merge import import_runs
@@ -82,7 +82,8 @@ def test_tables_without_runs_have_columns(tmp_path):
     export(Store(tmp_path / "empty"), {"missing": {FIGURE_2}}, PROTOCOL, tmp_path / "small")
     loaded = read_results(tmp_path / "small")
     assert list(loaded.runs.columns) == RUN_COLUMNS
-    assert list(loaded.steps.columns) == ["run_id", *STEP_COLUMNS]
+    used = ["step", "epoch", "loss", "learning_rate", "seconds"]
+    assert list(loaded.steps.columns) == ["run_id", *used]
     assert list(loaded.epochs.columns) == ["run_id", *EPOCH_COLUMNS]
     assert list(loaded.corridor_meter.columns) == ["run_id", *METER_COLUMNS]
     assert loaded.runs.empty
@@ -169,3 +170,14 @@ def test_imported_runs_have_the_same_records(trained, results, tmp_path):
             original = pd.read_parquet(store.folder(name) / table)
             copied = pd.read_parquet(copy.folder(name) / table)
             assert_frame_equal(original, copied)
+
+
+@pytest.mark.parametrize("dtype", ["str", "category"])
+def test_rows_are_selected_by_run(dtype):
+    table = pd.DataFrame({"run_id": ["b", None, "a", "c", "b"], "step": range(5)})
+    table = table.astype({"run_id": dtype})
+    assert rows_of_runs(table, ["b", "c", "missing"])["step"].tolist() == [0, 3, 4]
+    assert rows_of_runs(table, set()).empty
+    assert rows_of_runs(table[:0], ["b"]).empty
+    complete = table.dropna()
+    assert rows_of_runs(complete, {"a", "b", "c"}) is complete

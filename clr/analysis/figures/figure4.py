@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from clr.analysis.figures import panels, single_steps, style
 from clr.analysis.figures.captions import describe
 from clr.analysis.figures.run_groups import group_runs, in_windows, over_seeds, steps_per_point
+from clr.analysis.rows import rows_of_runs
 from clr.analysis.tables import Tables
 
 
@@ -36,7 +37,7 @@ def _draw_rates(
 ) -> int:
     """Draw adaptive rates as curves, fixed rates and caps as levels; return the steps per point."""
     groups = [group for group in group_runs(runs) if group.main]
-    steps = all_steps[all_steps["run_id"].isin(runs["run_id"])]
+    steps = rows_of_runs(all_steps, runs["run_id"])
     size = steps_per_point(steps)
     # The median, because one step with a tiny gradient would dominate a mean.
     rates = in_windows(steps, "learning_rate", size, "median")

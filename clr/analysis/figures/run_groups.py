@@ -10,6 +10,7 @@ import pandas as pd
 
 from clr.analysis.baseline import BestRate, best_fixed_rate
 from clr.analysis.names import display_name
+from clr.analysis.rows import rows_of_runs
 from clr.errors import UserError
 
 # With more points in a panel three inches wide, the noise of single batches hides the curves.
@@ -51,7 +52,7 @@ class RunGroup:
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Rows of `table` that belong to the group's runs."""
-        return table[table["run_id"].isin(self.runs["run_id"])]
+        return rows_of_runs(table, self.runs["run_id"])
 
 
 GroupPoints = tuple[RunGroup, pd.DataFrame]  # a group and the result of `over_seeds`

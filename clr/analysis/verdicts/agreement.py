@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from clr.analysis.ratios import Numbers
 from clr.analysis.verdicts.baselines import spread
@@ -160,7 +160,7 @@ def _allowed_distance(mine: Numbers, theirs: Numbers, chance: float) -> Numbers:
         return np.full(mine.shape[1], np.nan)
     squares = sum(((runs - runs.mean(axis=0)) ** 2).sum(axis=0) for runs in (mine, theirs))
     error: Numbers = np.sqrt(squares / freedom * (1 / len(mine) + 1 / len(theirs)))
-    return error * float(stats.t.isf(chance / 2, freedom))
+    return error * -float(stdtrit(freedom, chance / 2))  # a quantile of Student's t
 
 
 def _identical(mine: list[Run], theirs: list[Run]) -> bool:

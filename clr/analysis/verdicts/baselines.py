@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clr.analysis.alternation import WHITE_NOISE_BOUND, alternation, measured_turns
+from clr.analysis.alternation import WHITE_NOISE_BOUND, alternation_of_runs, measured_turns
 from clr.analysis.baseline import best_fixed_rate
 from clr.analysis.names import display_name
 from clr.analysis.verdicts.evidence import Run, Scope
@@ -110,13 +110,8 @@ def curve_table(scope: Scope, meter: pd.DataFrame) -> pd.DataFrame:
 
 def _alternation_columns(runs: list[Run], meter: pd.DataFrame) -> dict[str, float]:
     """Columns about the alternation of the loss, and the turn of the gradient meanwhile."""
-    windows = alternation(
-        pd.concat(
-            pd.DataFrame(
-                {"run_id": run.run_id, "step": np.arange(len(run.loss)) + 1, "loss": run.loss}
-            )
-            for run in runs
-        )
+    windows = alternation_of_runs(
+        (run.run_id, np.arange(len(run.loss)) + 1, run.loss) for run in runs
     )
     below = windows[windows["autocorrelation"] < WHITE_NOISE_BOUND]
     counts = windows["run_id"].value_counts()

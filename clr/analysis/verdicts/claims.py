@@ -18,7 +18,7 @@ from clr.analysis.verdicts.statistics import (
     by_seed,
     extremes,
     first_losses,
-    permutation_p_value,
+    permutation_p_values,
 )
 
 
@@ -58,9 +58,8 @@ def adapts(scope: Scope, rules: Rules) -> Finding:
     low = pd.Series({seed: smallest for seed, (smallest, _) in pairs.items()}, dtype=float)
     high = pd.Series({seed: largest for seed, (_, largest) in pairs.items()}, dtype=float)
     ratio = ratio_over_seeds(high, low, rules.interval.confidence)
-    p_value = max(
-        permutation_p_value(run.rate, rule.windows, rule.shuffles, rule.seed) for run in runs
-    )
+    rates = [run.rate for run in runs]
+    p_value = max(permutation_p_values(rates, rule.windows, rule.shuffles, rule.seed))
     any_diverged = any(run.diverged for run in runs)
     name = display_name(rules.optimizer)
     return Finding(

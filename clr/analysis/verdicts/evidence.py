@@ -218,7 +218,7 @@ def _runs(
                 f"with: make reproduce PROTOCOL={folder.resolve().name}"
             )
         curve = loss_curve(row, steps[run_id], window_epochs)
-        runs[run_id] = _run(row, steps[run_id].sort_values("step"), curve)
+        runs[run_id] = _run(row, steps[run_id].set_index("step").sort_index(), curve)
     return runs
 
 
