@@ -5,7 +5,8 @@
 The parameters are those of ResNet-18 with gradients of one batch. In each round every method takes
 one step, after 128 MB of other memory are overwritten, as in bench/step.py: noise of the host
 affects all alike. The time of a method is the median over the rounds of its step over SGD's in the
-same round, without forward and backward pass. The memory is that of parameters, gradients and the
+same round, without forward and backward pass, and for DAL without the product with the Hessian.
+The memory is that of parameters, gradients and the
 tensors of the optimizer's state, which stay between two steps.
 
 Writes JSON with the hardware, the versions and the date, and prints a line for each method.
@@ -37,7 +38,7 @@ from clr.errors import UserError
 from clr.files import write_text
 from clr.runs.provenance import hardware
 from clr.training.models import build_model
-from clr.training.optimizers import build_optimizer, set_optimizer_mode
+from clr.training.optimizers import build_optimizer, needs_curvature, set_optimizer_mode
 
 BASELINE, MODEL = "sgd", "resnet18"
 WARM_UP_ROUNDS = 3
@@ -90,7 +91,15 @@ def contestant(name: str, device: torch.device) -> Contestant:
     step: Callable[..., object] = optimizer.step
     if "loss" in inspect.signature(type(optimizer).step).parameters:
         step = partial(step, loss=loss.detach())
+    if needs_curvature(optimizer):
+        step = partial(step_with_curvature, optimizer, step)
     return Contestant(name, step, optimizer, model)
+
+
+def step_with_curvature(optimizer: Any, step: Callable[[], object]) -> object:
+    """Take a step with a given curvature: the product with the Hessian is not timed."""
+    optimizer.set_curvature(1.0)
+    return step()
 
 
 def seconds(step: Callable[[], object], other: Tensor) -> float:

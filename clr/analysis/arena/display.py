@@ -82,7 +82,8 @@ def _summary_caption(baseline: str, optimizer: str, count: int, costs: Costs | N
     if costs:
         lines.append(
             "Step: time of the optimizer's step, and memory of parameters, gradients and state, "
-            f"over those of {baseline} ({costs.conditions})."
+            f"over those of {baseline} ({costs.conditions}). Forward and backward pass are not "
+            "part of it, nor is the Hessian-vector product that DAL takes at each step."
         )
     else:
         lines.append(f"The cost of a step has not been measured: `{COMMAND} FOLDER/cost.json`.")
