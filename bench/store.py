@@ -5,7 +5,8 @@
 The runs are those of the protocol `quick` with many seeds; their records are made up. For each
 number of runs it measures the seconds of processor time to plan the sweep, to find out that all
 runs are completed, to format the table of a dry run with its estimate of time, and to merge the
-store into an empty one. The start of Python is not included.
+store into an empty one: the median of five calls with their quartiles, because the file system
+takes most of the time of a merge, and its speed varies. The start of Python is not included.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from time import process_time
 
-from bench_table import Row, save
+from bench_table import Row, row, save
+from bench_timing import Ratio
 from hydra import compose, initialize_config_dir
 
 from clr.config import CONFIGS
@@ -32,6 +34,7 @@ from clr.sweeps.planned_run import PlannedRun
 from clr.sweeps.summary import plan_table
 
 SIZES = (10, 1000, 10_000)
+CALLS = 5
 RUNS_PER_SEED = 10  # of the protocol quick
 RESULTS = Path(__file__).parents[1] / "results" / "quick"
 
@@ -53,29 +56,34 @@ def write_records(planned: Mapping[str, PlannedRun], store: Store) -> None:
         write_json(example | {"run_id": name, "config": asdict(run.cfg)}, folder / "run.json")
 
 
-def processor_seconds(function: Callable[[], object]) -> float:
-    """Seconds of processor time that `function` takes."""
-    start = process_time()
-    function()
-    return process_time() - start
+def processor_seconds(function: Callable[[int], object]) -> Ratio:
+    """Seconds of processor time of a function, which gets the number of the call."""
+    taken = []
+    for call in range(CALLS):
+        start = process_time()
+        function(call)
+        taken.append(process_time() - start)
+    return Ratio.of(taken, [1.0] * CALLS)
 
 
 def measure(runs: int, folder: Path) -> list[Row]:
     """Time the commands with a store of `runs` runs in an empty folder."""
     sweep = compose_sweep(runs // RUNS_PER_SEED, folder)
     planned = plan_sweep(sweep, prepare_once)
-    store, empty = Store(sweep.store), Store(str(folder / "merged"))
+    store = Store(sweep.store)
     write_records(planned, store)
-    commands: dict[str, Callable[[], object]] = {
-        "plan of a sweep": lambda: plan_sweep(sweep, find_prepared),
-        "skip of completed runs": lambda: [
+    commands: dict[str, Callable[[int], object]] = {
+        "plan of a sweep": lambda _: plan_sweep(sweep, find_prepared),
+        "skip of completed runs": lambda _: [
             store.completed(name, run.cfg) for name, run in planned.items()
         ],
-        "table of a dry run, with estimate": lambda: plan_table(planned, store),
-        "merge into an empty store": lambda: merge(store, empty),
+        "table of a dry run, with estimate": lambda _: plan_table(planned, store),
+        "merge into an empty store": lambda call: merge(
+            store, Store(str(folder / f"merged{call}"))
+        ),
     }
     return [
-        Row(
+        row(
             f"store with {len(planned):,} runs, {name}: seconds",
             "–",
             processor_seconds(command),
