@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import torch
 
@@ -34,3 +35,8 @@ def die_slowly(store, name, patience):
     os.closerange(3, 256)
     time.sleep(2)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave_a_file(store, name, patience):
+    """In place of clr.sweeps.job.train_run."""
+    Path(store, name).touch()

@@ -58,6 +58,26 @@ def test_a_worker_that_died_is_gone_when_its_run_is_reported(tmp_path, monkeypat
     assert finished == [("run", None)]
 
 
+@pytest.mark.slow
+def test_a_worker_that_died_between_two_runs_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "train_run", crashing.leave_a_file)
+    pool = local.WorkerPool(str(tmp_path), n_jobs=1, threads=1, gpus=[])
+    pool.start(["first"])
+    while not pool.poll_finished():
+        time.sleep(0.01)
+    (process,) = multiprocessing.active_children()
+    process.kill()
+    executor = pool._idle[0].pool
+    while not executor._broken:
+        time.sleep(0.01)
+    pool.start(["second"])
+    while not (finished := pool.poll_finished()):
+        time.sleep(0.01)
+    pool.close()
+    assert finished == [("second", None)]
+    assert (tmp_path / "second").exists()
+
+
 @pytest.mark.parametrize(
     ("threads", "runs", "gpus", "workers"),
     [

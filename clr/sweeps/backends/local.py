@@ -58,7 +58,12 @@ class WorkerPool:
     def start(self, names: list[str]) -> None:
         for name in names:
             worker = self._idle.pop(0)
-            future = worker.pool.submit(train_run, self._store, name, 0.0)
+            try:
+                future = worker.pool.submit(train_run, self._store, name, 0.0)
+            except BrokenProcessPool:  # its process died between two runs
+                worker.pool.shutdown()
+                worker.pool = self._new_pool(worker.number)
+                future = worker.pool.submit(train_run, self._store, name, 0.0)
             self._jobs.append(_Job(name, worker, future))
 
     def recover(self, names: Iterable[str]) -> set[str]:
