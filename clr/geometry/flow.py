@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from clr.geometry.derivatives import gradient
@@ -46,6 +45,9 @@ def gradient_flow(surface: Surface, start: Tensor, times: Sequence[float] | np.n
         if gradients > MAX_GRADIENTS:
             raise RuntimeError(f"{failure}: it seems to end at t = {time:g}; use earlier times")
         return -gradient(surface, torch.from_numpy(theta)).numpy()
+
+    # Imported here: it takes half a second, and training uses the other functions alone.
+    from scipy.integrate import solve_ivp
 
     y0 = start.double().numpy()
     solution = solve_ivp(velocity, span, y0, "DOP853", t_eval=times, rtol=RTOL, atol=ATOL)

@@ -66,6 +66,13 @@ def test_verdicts_and_report_do_not_load_torch():
     assert "torch" not in modules
 
 
+@pytest.mark.slow
+def test_training_starts_without_the_libraries_that_a_run_may_not_need():
+    modules = loaded_modules("import train")
+    assert "clr.training.trainer" in modules
+    assert modules.isdisjoint({"scipy", "sklearn", "wandb", "ffcv", "numba", "matplotlib"})
+
+
 def test_the_package_has_no_other_attribute():
     with pytest.raises(AttributeError, match="module 'clr' has no attribute 'CRL'"):
         clr.CRL  # noqa: B018
