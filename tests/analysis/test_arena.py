@@ -125,6 +125,15 @@ def test_a_seed_that_a_value_lacks_does_not_decide_the_choice(tmp_path):
     assert (result(tables, "alig")["value"], result(tables, "alig")["runs"]) == (1, 2)
 
 
+def test_a_value_outside_the_grid_that_lacks_a_seed_leaves_the_others_as_they_are(tmp_path):
+    grid = GRID | {"default": 9}
+    curves = {1: ending(2, 2, 2), 2: ending(3, 3, 3), 9: ending(1, 1, 1)}
+    missing = [run_id(64, "alig", 9, 2)]
+    tables = built(tmp_path / "arena", {"sgd": SGD, "alig": curves}, {"alig": grid}, missing)
+    own = tables["arena"][tables["arena"]["optimizer"] == "alig"]
+    assert own[["tuning", "value", "runs"]].to_numpy().tolist() == [["tuned", 1, 3]]
+
+
 def halving(steps, factor=0.5):
     """Losses by seed from 1, multiplied by the factor at each step."""
     return {seed: [factor**step for step in range(steps)] for seed in (0, 1)}

@@ -45,7 +45,7 @@ class Contender:
     optimizer: str
     key: str  # the tuned argument; empty without tuning
     grid: list[Entry]  # at the values of the grid that have runs, smallest first
-    outside: list[Entry]  # at other values, which tuning cannot choose; null is last
+    outside: list[Entry]  # at other values with the same seeds, which tuning cannot choose
     default: Entry | None  # at the default of its config, in the grid or outside
     tuned: Entry | None  # the best of the grid; None if every value has a diverged run
     interior: bool  # False if the tuned value is at an edge of the grid
@@ -131,11 +131,12 @@ def _contender(optimizer: str, runs: pd.DataFrame, grids: dict[str, Any]) -> Con
     if not grid:
         return Contender(optimizer, "", [], [], Entry(math.nan, runs), None, True)
     runs = runs.assign(value=[_value(text, grid["key"]) for text in runs["arguments"]])
-    runs = runs[runs["seed"].isin(_complete_seeds(runs))]
-    entries = list(_entries(runs))
-    default = next((own for own in entries if _is_same(own.value, _number(grid["default"]))), None)
-    tried = [own for own in entries if own.value in {_number(value) for value in grid["values"]}]
-    outside = [own for own in entries if own not in tried]
+    in_grid = runs["value"].isin({_number(value) for value in grid["values"]})
+    seeds = _complete_seeds(runs[in_grid] if in_grid.any() else runs)
+    tried, others = (list(_entries(own, seeds)) for own in (runs[in_grid], runs[~in_grid]))
+    outside = [own for own in others if len(own.runs) == len(seeds)]
+    defaults = (own for own in tried + outside if _is_same(own.value, _number(grid["default"])))
+    default = next(defaults, None)
     best = best_value(pd.concat([own.runs for own in tried]), "value") if tried else None
     tuned = None if best is None else next(own for own in tried if own.value == best.value)
     interior = best is None or best.interior
@@ -148,8 +149,8 @@ def _complete_seeds(runs: pd.DataFrame) -> set[int]:
     return set.intersection(*(set(seeds) for _, seeds in by_value))
 
 
-def _entries(runs: pd.DataFrame) -> Iterator[Entry]:
-    for value, own in runs.groupby("value", dropna=False):
+def _entries(runs: pd.DataFrame, seeds: set[int]) -> Iterator[Entry]:
+    for value, own in runs[runs["seed"].isin(seeds)].groupby("value", dropna=False):
         yield Entry(float(str(value)), own.sort_values("seed"))
 
 
