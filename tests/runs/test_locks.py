@@ -102,3 +102,28 @@ def test_a_lock_of_another_host_that_is_renewed_is_respected(foreign_lock):
     finally:
         owner.kill()
         owner.join()
+
+
+def test_an_empty_lock_of_a_crashed_host_is_removed(tmp_path):
+    cfg, info, store, name = small_identity(tmp_path)
+    lock = store.folder(name) / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    with pytest.raises(Busy), store.claim(name):  # another process may be about to write it
+        pass
+    long_ago = time.time() - 2 * store_module.LEASE_SECONDS
+    os.utime(lock, (long_ago, long_ago))
+    with store.claim(name):
+        pass
+    lock.touch()
+    os.utime(lock, (long_ago, long_ago))
+    assert train(cfg, info)["status"] == "finished"
+
+
+def test_a_file_that_is_no_lease_is_waited_for_in_bounded_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "LEASE_SECONDS", 0.5)
+    store = store_module.Store(tmp_path)
+    store.folder("run").mkdir()
+    (store.folder("run") / "lock").write_text("1\nelsewhere\n")
+    with pytest.raises(Busy, match="being trained"), store.claim("run", patience=None):
+        pass
