@@ -16,9 +16,11 @@ import torch
 from clr.errors import UserError, first_line
 from clr.files import atomic_write
 
-# NumPy scalars, which some optimizers keep in their state. They hold data and no code.
+# NumPy scalars and arrays, which some optimizers keep in their state. They hold data and no code.
 _SAFE_GLOBALS = [
     np._core.multiarray.scalar,  # type: ignore[attr-defined]
+    np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+    np.ndarray,
     np.dtype,
     *{
         type(np.dtype(kind))

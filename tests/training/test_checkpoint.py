@@ -161,3 +161,11 @@ def test_numpy_scalars_keep_their_type(checkpoints, kind):
     restored = checkpoints.newest()["scalar"]
     assert type(restored) is kind
     assert restored == kind(1)
+
+
+def test_numpy_arrays_are_restored(checkpoints):
+    for array in (np.arange(6).reshape(2, 3), np.array(0.5, np.float32)):
+        checkpoints.save(1, {"array": array})
+        restored = checkpoints.newest()["array"]
+        assert restored.dtype == array.dtype
+        np.testing.assert_array_equal(restored, array)
