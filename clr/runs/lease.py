@@ -27,7 +27,7 @@ def acquire(lease: SoftFileLease, patience: float | None) -> None:
         lease.acquire(timeout=patience)
         return
     first_mark = None
-    deadline = time.monotonic() + 2 * lease.lease_duration  # a file that is no lease never expires
+    deadline = time.monotonic() + 2 * lease.lease_duration  # another kind of file never expires
     while True:
         _remove_empty_lock(lease)
         try:

@@ -118,7 +118,7 @@ def test_an_empty_lock_of_a_crashed_host_is_removed(tmp_path):
     assert train(cfg, info)["status"] == "finished"
 
 
-def test_a_file_that_is_no_lease_is_waited_for_in_bounded_time(tmp_path, monkeypatch):
+def test_a_file_that_never_expires_is_waited_for_in_bounded_time(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "LEASE_SECONDS", 0.5)
     store = store_module.Store(tmp_path)
     store.folder("run").mkdir()
