@@ -22,7 +22,7 @@ def main() -> None:
                 loss = cross_entropy(model(images), labels)
                 clr.watch_loss(loss)  # a method of CLR, not of accelerate's wrapper `optimizer`
                 accelerator.backward(loss)
-                optimizer.step()
+                optimizer.step()  # for one batch per step also: optimizer.step(lambda: loss)
                 optimizer.zero_grad()
             total += loss.detach()
         rate = clr.param_groups[0]["lr"].item()

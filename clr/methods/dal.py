@@ -53,6 +53,7 @@ class DAL(CLR):
         self._hyperparameters = {"power": positive("power", power)}
         super().__init__(params, 0.0, max_lr, process_group)
 
+    @torch._disable_dynamo  # compiled code loses an attribute that it sets on an optimizer
     def set_curvature(self, curvature: Tensor | float) -> None:
         """Give ‖Hg‖ / ‖g‖ of the next step, 0-dim: of the loss over all ranks and micro-batches."""
         self._curvature = torch.as_tensor(curvature).detach()

@@ -22,8 +22,6 @@ _PUBLISHED_MODELS = {
     "clr.training.models.resnet50": "resnet50",
 }
 _PUBLISHED_MODEL_DEFAULTS = {"norm": "batch", "init": "torchvision"}
-# Values that an optimizer treats as its default: max_lr=inf caps nothing.
-_SAME_AS_DEFAULT: dict[str, dict[str, float]] = {"clr.CLR": {"max_lr": math.inf}}
 # Numbers are hashed as floats; the first published ids have this one as an integer.
 _PUBLISHED_AS_INTEGER = ("max_lr",)
 # Characters that W&B does not accept in the id of a run.
@@ -84,8 +82,8 @@ def _canonical_model(config: dict[str, Any]) -> dict[str, Any]:
     target, defaults = _target(config["_target_"])
     arguments = {
         key: _canonical(value, key)
-        for key, value in config.items()
-        if key not in ("name", "_target_") and not _is_default(key, value, defaults)
+        for key, value in _respelled(config, target, defaults).items()
+        if not _is_default(key, value, defaults)
     }
     return {"name": config["name"], "_target_": target, **arguments}
 
@@ -93,18 +91,27 @@ def _canonical_model(config: dict[str, Any]) -> dict[str, Any]:
 def _canonical_optimizer(config: dict[str, Any]) -> dict[str, Any]:
     """The optimizer's config without arguments at their defaults, in one spelling of numbers."""
     target, defaults = _target(config["_target_"])
-    same_as_default = _SAME_AS_DEFAULT.get(target, {})
-    arguments = {}
-    for key, value in config.items():
-        is_default = _is_default(key, value, defaults)
-        if key in same_as_default and value == same_as_default[key]:
-            is_default = True
-        if key not in ("name", "_target_") and (key == "lr" or not is_default):
-            arguments[key] = _canonical(value, key)
+    arguments = {
+        key: _canonical(value, key)
+        for key, value in _respelled(config, target, defaults).items()
+        if key == "lr" or not _is_default(key, value, defaults)
+    }
     if "lr" not in arguments and _is_number(defaults.get("lr")):
         arguments["lr"] = _canonical(defaults["lr"], "lr")
     named = {"name": config["name"], "_target_": target}
     return {**named, **_PUBLISHED_ARGUMENTS.get(target, {}), **arguments}
+
+
+def _respelled(config: dict[str, Any], target: str, defaults: dict[str, Any]) -> dict[str, Any]:
+    """The arguments in a config; those that mean the same are spelled as the defaults are."""
+    arguments = {key: config[key] for key in config if key not in ("name", "_target_")}
+    for key, value in arguments.items():
+        # The optimizers of this package take both for no cap.
+        if key == "max_lr" and value == math.inf and target.startswith("clr."):
+            arguments[key] = None
+        elif isinstance(defaults.get(key), bool) and value in (0, 1):
+            arguments[key] = bool(value)
+    return arguments
 
 
 def _is_default(key: str, value: Any, defaults: dict[str, Any]) -> bool:

@@ -23,10 +23,13 @@ def acquire(lease: SoftFileLease, patience: float | None) -> None:
             acquired.
     """
     if patience is not None:
+        _remove_empty_lock(lease)
         lease.acquire(timeout=patience)
         return
     first_mark = None
+    deadline = time.monotonic() + 2 * lease.lease_duration  # another kind of file never expires
     while True:
+        _remove_empty_lock(lease)
         try:
             # One lease object for all attempts: it counts the time since the last renewal.
             lease.acquire(timeout=0)
@@ -35,9 +38,24 @@ def acquire(lease: SoftFileLease, patience: float | None) -> None:
             mark = _mark(Path(lease.lock_file))
             first_mark = first_mark or mark
             renewed = mark is not None and mark != first_mark
-            if renewed or _owner_is_on_this_host(lease):
+            if renewed or _owner_is_on_this_host(lease) or time.monotonic() > deadline:
                 raise
         time.sleep(POLL_SECONDS)
+
+
+def _remove_empty_lock(lease: SoftFileLease) -> None:
+    """Remove a lock file without content, which the crash of a host can leave.
+
+    filelock keeps such a file for as long as it exists, because versions before 3.22 wrote it. No
+    program that uses a store has such a version: a file that is older than a lease has no owner.
+    """
+    lock = Path(lease.lock_file)
+    try:
+        status = lock.stat()
+        if status.st_size == 0 and time.time() - status.st_mtime > lease.lease_duration:
+            lock.unlink()
+    except FileNotFoundError:
+        return
 
 
 def _mark(lock: Path) -> tuple[int, int] | None:

@@ -49,18 +49,22 @@ def merge(source: Store, target: Store) -> list[str]:
 
 
 def import_runs(folder: Path, store: Store) -> int:
-    """Copy the runs of a results folder that `store` lacks into it; returns their number."""
+    """Copy the runs of a results folder that `store` lacks into it; returns their number.
+
+    Raises:
+        Busy: if another process is training one of them.
+    """
     records, tables = read_records(folder), read_recorded(folder)
     missing = [run for run in records if store.finished(run["run_id"]) is None]
     for run in missing:
-        run_folder = store.begin(
-            run["run_id"], from_dict(run["config"]), run["data"]["fingerprint"]
-        )
-        for name, table in tables.items():
-            rows = table[table["run_id"] == run["run_id"]].drop(columns="run_id")
-            if name != "corridor_meter" or len(rows):
-                write_parquet(rows.reset_index(drop=True), run_folder / f"{name}.parquet")
-        store.finish(run["run_id"], run)
+        run_id, cfg = run["run_id"], from_dict(run["config"])
+        with store.claim(run_id, patience=None):
+            run_folder = store.begin(run_id, cfg, run["data"]["fingerprint"])
+            for name, table in tables.items():
+                rows = table[table["run_id"] == run_id].drop(columns="run_id")
+                if name != "corridor_meter" or len(rows):
+                    write_parquet(rows.reset_index(drop=True), run_folder / f"{name}.parquet")
+            store.finish(run_id, run)
     return len(missing)
 
 
@@ -95,7 +99,7 @@ def _add(source: Path, scratch: Path, name: str, target: Store) -> None:
     """
     _copy(source, scratch)
     if not move_folder(scratch, target.folder(name)):
-        with target.claim(name):
+        with target.claim(name, patience=None):
             _copy(source, target.folder(name))
 
 

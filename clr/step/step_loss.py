@@ -63,6 +63,7 @@ class StepLoss:
             return
         value = loss.detach()
 
+        @torch._disable_dynamo  # compiled code would stop here with a warning
         def add(weight: Tensor) -> None:
             # Reading it waits for the device, so only once: a scale stays far above 1.
             if not self._is_unscaled and weight.item() > 1.001:

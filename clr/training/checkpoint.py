@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import re
 import sys
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ import torch
 from clr.errors import UserError, first_line
 from clr.files import atomic_write
 
-# NumPy scalars, which some optimizers keep in their state. They hold data and no code.
+# NumPy scalars and arrays, which some optimizers keep in their state. They hold data and no code.
 _SAFE_GLOBALS = [
     np._core.multiarray.scalar,  # type: ignore[attr-defined]
+    np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+    np.ndarray,
     np.dtype,
     *{
         type(np.dtype(kind))
@@ -27,10 +28,11 @@ _SAFE_GLOBALS = [
         if kind is not np.object_
     },
 ]
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class Checkpoints:
-    """The files `step-N.pt` in one folder.
+    """The files `step-N.pt` in one folder: what torch.save writes, and its SHA-256 at the end.
 
     Args:
         folder: created by the first `save`.
@@ -49,11 +51,11 @@ class Checkpoints:
         run now instead of at its resumption.
 
         Raises:
-            UserError: if `content` holds values that `torch.load(weights_only=True)` refuses.
+            UserError: if `content` holds values that cannot be pickled, or that
+                `torch.load(weights_only=True)` refuses.
             OSError: if the disk is full; the older checkpoints are kept.
         """
-        packed = io.BytesIO()  # torch.save to a full disk would not raise an OSError
-        torch.save(content, packed)
+        packed = _pack(content)
         if not self._verified:
             _verify_readable(packed)
             self._verified = True
@@ -61,6 +63,7 @@ class Checkpoints:
         written = self.folder / f"step-{step:09d}.pt"
         with atomic_write(written) as file:
             file.write(packed.getbuffer())
+            file.write(_digest(packed.getbuffer()))
         others = [path for path in self._paths() if path != written]
         interrupted = self.folder.glob("*.part")  # by a kill during an earlier write
         for path in [*others[self.keep - 1 :], *interrupted]:
@@ -77,12 +80,13 @@ class Checkpoints:
                 cannot read the newest one.
         """
         for path in self._paths():
-            if (damage := _damage(path)) is not None:
+            packed = _read(path)
+            if packed is None:
                 path.rename(path.with_name(path.name + ".damaged"))
-                _warn(f"checkpoint {path} is damaged ({damage}); trying the one before it")
+                _warn(f"checkpoint {path} is damaged; trying the one before it")
                 continue
             try:
-                return _load(path)
+                return _load(packed)
             except pickle.UnpicklingError as error:
                 _warn(f"checkpoint {path} is refused: {_refusal(error)}; trying the one before it")
         if any(self._paths()) or any(self.folder.glob("*.damaged")):
@@ -98,46 +102,60 @@ class Checkpoints:
         return sorted(paths, key=lambda path: (len(path.name), path.name), reverse=True)
 
 
-def _damage(path: Path) -> str | None:
-    """Return what is wrong with the file; None if all its checksums are right.
+def _pack(content: dict[str, Any]) -> io.BytesIO:
+    """Pack a checkpoint in memory, because torch.save to a full disk raises no OSError."""
+    packed = io.BytesIO()
+    try:
+        torch.save(content, packed)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise _not_restorable(first_line(error)) from None
+    return packed
+
+
+def _read(path: Path) -> io.BytesIO | None:
+    """Return what was packed into the file; None if its checksum differs.
+
+    The checksums that torch.save writes do not cover the table of contents: a bit that changes
+    there makes torch.load fail in many ways, or return other numbers.
 
     Raises:
         UserError: if the system cannot read it.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            corrupt = archive.testzip()
-            names = archive.namelist()
+        content = memoryview(path.read_bytes())
     except OSError as error:
         raise UserError(
             f"checkpoint {path} cannot be read: {error.strerror or error}; make it readable, or "
             "delete it to resume from the one before it"
         ) from None
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error) as error:
-        return first_line(error)
-    if corrupt is not None:
-        return f"the checksum of {corrupt} differs"
-    if not any(name.endswith("/data.pkl") for name in names):
-        return "it was not written by torch.save"
-    return None
+    packed, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    return io.BytesIO(packed) if digest == _digest(packed) else None
 
 
-def _load(file: Path | io.BytesIO) -> dict[str, Any]:
-    """Read tensors and plain values; code in the file is refused with an UnpicklingError."""
+def _digest(packed: memoryview) -> bytes:
+    return hashlib.sha256(packed).digest()
+
+
+def _load(packed: io.BytesIO) -> dict[str, Any]:
+    """Read tensors and plain values; code is refused with an UnpicklingError."""
+    packed.seek(0)
     with torch.serialization.safe_globals(_SAFE_GLOBALS):
-        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(packed, map_location="cpu", weights_only=True)
     return content
 
 
 def _verify_readable(packed: io.BytesIO) -> None:
-    packed.seek(0)
     try:
         _load(packed)
     except pickle.UnpicklingError as error:
-        raise UserError(
-            f"the state of this run cannot be restored from a checkpoint: {_refusal(error)}; "
-            "use an optimizer whose state_dict() holds only tensors and plain Python values"
-        ) from None
+        raise _not_restorable(_refusal(error)) from None
+
+
+def _not_restorable(reason: str) -> UserError:
+    return UserError(
+        f"the state of this run cannot be restored from a checkpoint: {reason}; use an optimizer "
+        "and a model whose state_dict() holds only tensors and plain Python values"
+    )
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:

@@ -17,6 +17,11 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    RowwiseParallel,
+    parallelize_module,
+)
 from torch.nn.parallel import DistributedDataParallel
 
 from clr import CLR
@@ -34,7 +39,7 @@ def data():
 
 def build_model():
     torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
 
 
 def train(model, optimizer, x, y):
@@ -114,6 +119,13 @@ def fsdp2():
     return model, CLR(model.parameters())
 
 
+def tensor_parallel():
+    """Each rank has a half of each layer and sees all the data."""
+    plan = {"0": ColwiseParallel(), "2": RowwiseParallel()}
+    model = parallelize_module(build_model(), init_device_mesh("cpu", (2,)), plan)
+    return model, CLR(model.parameters())
+
+
 def not_averaged():
     model = build_model()
     return model, CLR(model.parameters())
@@ -130,7 +142,7 @@ def fsdp1():
     return model, CLR(model.parameters())
 
 
-SUPPORTED = [data_parallel, copied_with_a_process_group, fsdp2]
+SUPPORTED = [data_parallel, copied_with_a_process_group, fsdp2, tensor_parallel]
 REFUSED = [not_averaged, zero_redundancy, fsdp1]
 
 
@@ -146,7 +158,7 @@ def run_rank(rank, folder):
     for setup in SUPPORTED + REFUSED:
         model, optimizer = setup()
         try:
-            train(model, optimizer, x, y)
+            train(model, optimizer, *(data() if setup is tensor_parallel else (x, y)))
         except RuntimeError as error:
             results[setup.__name__] = str(error)
         else:

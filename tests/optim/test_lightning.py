@@ -6,8 +6,10 @@ import warnings
 import pandas
 import pytest
 import torch
+from digits import build_model, load_digits
 from torch.nn.functional import cross_entropy
-from watched_steps import batch_number, check_rates, model_with, rate_of_formula
+from torch.utils.data import DataLoader
+from watched_steps import batch_number, check_rates, model_with, rate_of_formula, recorded_steps
 
 from clr import CLR
 
@@ -70,6 +72,25 @@ def test_lightning_clips_before_the_norm_is_taken(cases, tmp_path):
 def test_manual_optimization_takes_the_loss_by_name(cases, tmp_path):
     _, steps = cases.fit(cases.Manual(), tmp_path, batch_size=128, accumulate=False)
     assert len(steps) == 8
+    check_rates(steps)
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["watch_loss", "closure"])
+def test_fabric_takes_the_loss_in_two_ways(watched):
+    from lightning import Fabric
+
+    fabric = Fabric(accelerator="cpu")
+    model = build_model()
+    model, optimizer = fabric.setup(model, CLR(model.parameters()))
+    with recorded_steps() as steps:
+        for images, labels in DataLoader(load_digits(), batch_size=128):
+            optimizer.zero_grad()
+            loss = cross_entropy(model(images), labels)
+            if watched:
+                optimizer.watch_loss(loss)
+            fabric.backward(loss)
+            optimizer.step(None if watched else loss.item)
+    assert len(steps) == 14
     check_rates(steps)
 
 

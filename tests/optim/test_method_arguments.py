@@ -3,9 +3,11 @@
 import math
 
 import pytest
+import torch
 import yaml
 from method_cases import build_model, train
 from optim_cases import constant_grad, rate, skipped
+from torch import nn
 
 import clr.methods
 from clr.config import CONFIGS, load
@@ -60,6 +62,20 @@ def test_dal_needs_a_finite_curvature_which_is_used_once():
     assert p.tolist() == pytest.approx([1 - 0.5 * (0.2 + 0.7)] * 4)
     with pytest.raises(ValueError, match="DAL needs the curvature"):
         optimizer.step(loss=1.0)
+
+
+def test_a_compiled_function_may_give_the_curvature():
+    p = nn.Parameter(torch.ones(4))
+    optimizer = DAL([p], power=0.5)
+
+    def train_step():
+        loss = p.square().sum()
+        loss.backward()
+        optimizer.set_curvature(torch.tensor(100.0))
+        optimizer.step(loss=loss)
+
+    torch.compile(train_step, backend="eager")()
+    assert rate(optimizer) == pytest.approx(0.2)
 
 
 CONFIG_FILES = sorted(

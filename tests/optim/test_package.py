@@ -130,3 +130,22 @@ def test_a_compiled_step_with_a_closure():
 
     torch.compile(lambda: optimizer.step(closure), backend="eager")()
     assert p.tolist() == pytest.approx([1.5, 2.0])
+
+
+def test_a_compiled_step_with_watched_losses():
+    p = nn.Parameter(torch.tensor([3.0, 4.0]))
+    optimizer = CLR([p])
+
+    def train_step():
+        for _ in range(2):
+            loss = 0.5 * p.square().sum()
+            optimizer.watch_loss(loss)
+            (loss / 2).backward()
+        optimizer.step()
+
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    torch.compile(train_step, backend="eager")()
+    assert p.tolist() == pytest.approx([1.5, 2.0])
+    compiled_code_stopped = [reason for reason in counters["graph_break"] if "item()" in reason]
+    assert not compiled_code_stopped

@@ -15,6 +15,7 @@ SGD = ("optimizer=sgd",)
 MOMENTUM, COSINE = (
     (f"optimizer={name}", "optimizer.lr=0.03") for name in ("sgd_momentum", "sgd_momentum_cosine")
 )
+CAP_OFF = "optimizer.max_lr=null"
 FRACTION = "optimizer.schedule.warmup_fraction"
 OWN = (
     *("~model.stem", "~model.init", "~model.norm"),
@@ -127,11 +128,16 @@ def test_the_data_change_the_id():
         (["~optimizer.f_star"], []),
         (["optimizer.max_lr=0", "~optimizer.max_lr"], []),
         (["optimizer.max_lr=inf"], ["optimizer.max_lr=null"]),
+        *(
+            ([f"optimizer={method}", "optimizer.max_lr=inf"], [f"optimizer={method}", CAP_OFF])
+            for method in ("momo", "sps_half", "clr_scaled", "alig", "dal")
+        ),
         (["optimizer._target_=clr.optim.CLR"], []),
         ([*SGD, "optimizer.lr=1"], [*SGD, "optimizer.lr=1.0"]),
         ([*SGD, "+optimizer.momentum=0"], [*SGD]),
         ([*SGD, "+optimizer.weight_decay=0.0", "+optimizer.nesterov=false"], [*SGD]),
         ([*SGD, "+optimizer.foreach=null"], [*SGD]),
+        ([*MOMENTUM, "+optimizer.nesterov=1"], [*MOMENTUM, "+optimizer.nesterov=true"]),
         ([*SGD, "optimizer._target_=torch.optim.sgd.SGD"], [*SGD]),
         ([*SGD, "~optimizer.lr"], [*SGD, "optimizer.lr=0.001"]),
         ([*SGD, "+optimizer.schedule=null"], [*SGD]),

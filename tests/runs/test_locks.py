@@ -6,7 +6,7 @@ import time
 
 import pytest
 from entry_points import Train
-from small_runs import SMALL, small_identity
+from small_runs import SMALL, leave_foreign_lock, small_identity
 
 from clr.errors import CONTINUE, Busy
 from clr.runs import store as store_module
@@ -65,28 +65,26 @@ def test_a_process_that_lost_its_lock_stops(tmp_path, monkeypatch):
     assert not (folder / "run.json").exists()
 
 
-@pytest.fixture
-def foreign_lock(tmp_path, monkeypatch):
+def locked_run(tmp_path):
     """A run whose lock was left by a process of another host that died."""
-    monkeypatch.setattr(store_module, "LEASE_SECONDS", 2.0)
     cfg, info, store, name = small_identity(tmp_path)
-    with store.claim(name) as lease:
-        lock = store.folder(name) / "lock"
-        content = lock.read_text().replace(f"host={lease.owner.hostname}", "host=elsewhere")
-    lock.write_text(content)
+    leave_foreign_lock(store, name)
     return cfg, info, store, name
 
 
 @pytest.mark.slow
-def test_one_call_takes_over_the_lock_of_a_dead_host(foreign_lock):
-    cfg, info, store, name = foreign_lock
+def test_one_call_takes_over_the_lock_of_a_dead_host(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "LEASE_SECONDS", 2.0)
+    cfg, info, store, name = locked_run(tmp_path)
     with pytest.raises(Busy, match="on elsewhere"), store.claim(name, patience=0.5):
         pass
     assert train(cfg, info)["status"] == "finished"
 
 
-def test_a_lock_of_another_host_that_is_renewed_is_respected(foreign_lock):
-    cfg, info, store, name = foreign_lock
+@pytest.mark.timeout(60)
+def test_a_lock_of_another_host_that_is_renewed_is_respected_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "LEASE_SECONDS", 1000.0)
+    cfg, info, store, name = locked_run(tmp_path)
 
     def renew():
         while True:
@@ -102,3 +100,28 @@ def test_a_lock_of_another_host_that_is_renewed_is_respected(foreign_lock):
     finally:
         owner.kill()
         owner.join()
+
+
+def test_an_empty_lock_of_a_crashed_host_is_removed(tmp_path):
+    cfg, info, store, name = small_identity(tmp_path)
+    lock = store.folder(name) / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    with pytest.raises(Busy), store.claim(name):  # another process may be about to write it
+        pass
+    long_ago = time.time() - 2 * store_module.LEASE_SECONDS
+    os.utime(lock, (long_ago, long_ago))
+    with store.claim(name):
+        pass
+    lock.touch()
+    os.utime(lock, (long_ago, long_ago))
+    assert train(cfg, info)["status"] == "finished"
+
+
+def test_a_file_that_never_expires_is_waited_for_in_bounded_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "LEASE_SECONDS", 0.5)
+    store = store_module.Store(tmp_path)
+    store.folder("run").mkdir()
+    (store.folder("run") / "lock").write_text("1\nelsewhere\n")
+    with pytest.raises(Busy, match="being trained"), store.claim("run", patience=None):
+        pass

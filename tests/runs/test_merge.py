@@ -7,9 +7,10 @@ import sys
 import pandas as pd
 import pytest
 from entry_points import ROOT
-from small_runs import train_small
+from small_runs import leave_foreign_lock, train_small
 
 from clr.errors import Busy, UserError
+from clr.runs import store as store_module
 from clr.runs.merge import merge
 from clr.runs.store import Store
 
@@ -85,6 +86,14 @@ def test_a_run_that_another_process_trains_is_not_overwritten(stores):
     (name,) = run_ids(source) - run_ids(target)
     with target.claim(name), pytest.raises(Busy):
         merge(source, target)
+
+
+def test_the_lock_of_a_dead_host_is_taken_over(stores, monkeypatch):
+    monkeypatch.setattr(store_module, "LEASE_SECONDS", 0.5)
+    target, source = stores
+    (name,) = run_ids(source) - run_ids(target)
+    leave_foreign_lock(target, name)
+    assert merge(source, target) == [name]
 
 
 def merge_runs(*arguments):

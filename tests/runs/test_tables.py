@@ -10,7 +10,7 @@ from pandas.testing import assert_frame_equal
 from small_runs import train_small
 
 from clr.analysis.rows import rows_of_runs
-from clr.errors import UserError
+from clr.errors import Busy, UserError
 from clr.runs.columns import (
     EPOCH_COLUMNS,
     METER_COLUMNS,
@@ -155,6 +155,14 @@ def test_a_missing_or_damaged_table_is_one_line(results, name, damage):
     assert str(error.value).startswith(f"{results / name} {problem}")
     assert str(error.value).endswith("make reproduce PROTOCOL=small")
     assert "\n" not in str(error.value)
+
+
+def test_a_run_that_another_process_trains_is_not_imported(trained, results, tmp_path):
+    _, name, _ = trained
+    copy = Store(tmp_path / "copy")
+    with copy.claim(name), pytest.raises(Busy, match=f"{name} is being trained"):
+        import_runs(results, copy)
+    assert not (copy.folder(name) / "run.json").exists()
 
 
 def test_imported_runs_have_the_same_records(trained, results, tmp_path):

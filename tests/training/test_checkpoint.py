@@ -1,6 +1,7 @@
 """Checkpoints on disk: the newest readable one is used, and no good one is lost to a bad one."""
 
 import os
+import threading
 import zipfile
 
 import numpy as np
@@ -39,6 +40,13 @@ def flip_a_bit(path):
     path.write_bytes(content)
 
 
+def change_the_table_of_contents(path):
+    """Change the number of disks, which no checksum inside the archive covers."""
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\6\6") + 16] ^= 1  # of the zip64 record
+    path.write_bytes(content)
+
+
 def test_a_new_run_has_no_checkpoint(checkpoints):
     assert checkpoints.newest() is None
 
@@ -55,7 +63,10 @@ def replace_by_another_archive(path):
         archive.writestr("readme", "not a checkpoint")
 
 
-@pytest.mark.parametrize("damage", [empty, truncate, flip_a_bit, replace_by_another_archive])
+@pytest.mark.parametrize(
+    "damage",
+    [empty, truncate, flip_a_bit, change_the_table_of_contents, replace_by_another_archive],
+)
 def test_a_damaged_checkpoint_is_moved_aside_for_the_one_before_it(checkpoints, damage, capsys):
     for step in (1, 2):
         checkpoints.save(step, {"tensor": torch.full((1000,), step)})
@@ -118,7 +129,7 @@ def test_a_checkpoint_that_a_kill_interrupted_does_not_count(checkpoints):
 
 def test_code_in_a_checkpoint_is_refused_and_not_called_damage(checkpoints, capsys):
     checkpoints.save(11, {"step": 11})
-    torch.save({"code": os.getcwd}, file_of(checkpoints, 12))
+    checkpoints.save(12, {"code": os.getcwd})  # only the first one is read back
     assert checkpoints.newest() == {"step": 11}
     message = capsys.readouterr().err
     assert f"{file_of(checkpoints, 12)} is refused: it contains a posix.getcwd" in message
@@ -132,9 +143,29 @@ def test_state_that_could_not_be_restored_is_refused_when_it_is_first_written(ch
     assert not checkpoints.folder.exists()
 
 
+@pytest.mark.parametrize(
+    "value",
+    [lambda step: 1.0, threading.Lock(), (n for n in range(2))],
+    ids=["function", "lock", "generator"],
+)
+def test_state_that_cannot_be_pickled_is_refused_in_one_line(checkpoints, value):
+    with pytest.raises(UserError, match=r"cannot be restored.*pickle.*; use an optimizer") as error:
+        checkpoints.save(1, {"lr_lambda": value})
+    assert "\n" not in str(error.value)
+    assert not checkpoints.folder.exists()
+
+
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64, np.bool_])
 def test_numpy_scalars_keep_their_type(checkpoints, kind):
     checkpoints.save(1, {"scalar": kind(1)})
     restored = checkpoints.newest()["scalar"]
     assert type(restored) is kind
     assert restored == kind(1)
+
+
+def test_numpy_arrays_are_restored(checkpoints):
+    for array in (np.arange(6).reshape(2, 3), np.array(0.5, np.float32)):
+        checkpoints.save(1, {"array": array})
+        restored = checkpoints.newest()["array"]
+        assert restored.dtype == array.dtype
+        np.testing.assert_array_equal(restored, array)

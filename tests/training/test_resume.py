@@ -10,10 +10,10 @@ import time
 
 import pandas as pd
 import pytest
-import torch
 from entry_points import PLAIN, TINY, Train, ranks
 
 from clr.errors import CONTINUE
+from clr.training.checkpoint import Checkpoints
 from clr.training.signals import StopSignal
 
 pytestmark = pytest.mark.slow
@@ -201,7 +201,7 @@ def test_a_run_without_a_readable_checkpoint_says_how_to_start_over(tmp_path, un
 @pytest.mark.parametrize("content", [{"epoch": 3, "state_dict": {}}, [1, 2]], ids=["dict", "list"])
 def test_a_checkpoint_of_another_program_is_one_line(tmp_path, content):
     *_, newer = run_until_step(tmp_path, SMALL, 2)
-    torch.save(content, newer)
+    Checkpoints(newer.parent, keep=2).save(int(newer.stem.removeprefix("step-")), content)
     run = Train([*SMALL, *places(tmp_path, "runs")], tmp_path / "again")
     assert run.wait() == 2, run.output()
     assert f"the newest checkpoint in {newer.parent} does not fit this run" in run.output()
