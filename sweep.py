@@ -38,8 +38,8 @@ def arguments(command_line: list[str]) -> list[str]:
     """
     translated, train = [], []
     for argument in command_line:
-        if argument.startswith("train."):
-            train.append(_quote(argument.removeprefix("train.")))
+        if of_runs := re.fullmatch(r"([+~]*)train\.(.*)", argument, re.DOTALL):
+            train.append(_quote(of_runs[1] + of_runs[2]))
         elif argument == "--dry-run":
             translated.append("dry_run=true")
         else:

@@ -19,17 +19,21 @@ from clr.runs.store import Store
 from clr.training.distributed import Ranks, join
 from clr.training.model_check import check_model
 from clr.training.optimizers import check_optimizer
-from clr.training.trainer import train
+from clr.training.trainer import train_unless_completed
 
 
 def train_and_report(cfg: TrainConfig, ranks: Ranks) -> None:
-    """Train the run with all ranks; rank 0 prints one line about the result."""
-    result = train(cfg, prepare_once(cfg.dataset, cfg.data_dir, cfg.loader), ranks)
+    """Train the run with all ranks; rank 0 prints one line about the result.
+
+    The line says whether the store had the run: then it was not trained again.
+    """
+    info = prepare_once(cfg.dataset, cfg.data_dir, cfg.loader)
+    result, is_trained = train_unless_completed(cfg, info, ranks)
     if not ranks.is_main:
         return
     summary, folder = result["summary"], Store(cfg.store).folder(result["run_id"])
     print(
-        f"{result['status']}: {summary['steps']} steps, "
+        f"{result['status']}{'' if is_trained else ' before'}: {summary['steps']} steps, "
         f"training loss {summary['final_train_loss']:.4g}, "
         f"test accuracy {summary['final_test_accuracy']:.1%}, "
         f"{summary['images_per_second']:.0f} img/s; records in {folder}"

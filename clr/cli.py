@@ -7,12 +7,14 @@
 | 2 | a mistake that the user can fix, in one line |
 | 75 | stopped early; run the same command again (`clr.errors.CONTINUE`) |
 | 130 | interrupted by Ctrl-C |
+| 141 | the program that reads the output, such as `head`, has ended |
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import select
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -25,6 +27,8 @@ from omegaconf.errors import OmegaConfBaseException
 from clr.errors import CONTINUE, Busy, RankFailed, Stopped, UserError, first_line
 from clr.overrides import explain_merge_error, explain_override_error
 
+PIPE_CLOSED = 141  # as a shell reports SIGPIPE
+
 
 def run_main(main: Callable[[], None]) -> None:
     """Call `main`; if it raises, report the error and exit (see `fail`)."""
@@ -32,8 +36,22 @@ def run_main(main: Callable[[], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        if not _stdout_is_closed():
+            fail(error)
+        # Python would fail once more when it flushes at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)
     except (Exception, KeyboardInterrupt) as error:
         fail(error)
+
+
+def _stdout_is_closed() -> bool:
+    """Return whether the program that reads the standard output has ended."""
+    poll = select.poll()
+    poll.register(sys.stdout)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def check_options(arguments: Sequence[str]) -> None:
@@ -108,6 +126,8 @@ def _one_line(error: BaseException) -> str:
         key = getattr(error.__cause__, "full_key", None)
         missing = f"no key {key}" if key else "no such key"
         message = f"{message.splitlines()[0]} There is {missing}; see configs/ and clr/config.py."
+        if key and key.partition(".")[0] in ("optimizer", "model") and "." in key:
+            message += " To add an argument to the config, put + before the override."
     return " ".join(message.split())
 
 

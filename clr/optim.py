@@ -52,6 +52,7 @@ class CLR(torch.optim.Optimizer):
 
     Args:
         params: parameters or parameter groups. One norm ‖g‖, and so one h, is computed over all.
+            The other arguments are passed by name.
         f_star: infimum of the loss, in its units; the same in all groups. A loss at or below it
             gives rate 0.
         max_lr: upper bound of the rate, one for each group; None: unbounded. The paper uses 10 on
@@ -114,6 +115,7 @@ class CLR(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
+        *,
         f_star: float = 0.0,
         max_lr: float | None = None,
         process_group: dist.ProcessGroup | None = None,

@@ -65,7 +65,7 @@ class CLRWarmup(CLR):
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         self._warmup_steps = warmup_steps  # of the groups in `params`, until the first is added
-        super().__init__(params, f_star, max_lr, process_group)
+        super().__init__(params, f_star=f_star, max_lr=max_lr, process_group=process_group)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         first = self.param_groups[0] if self.param_groups else {"warmup_steps": self._warmup_steps}

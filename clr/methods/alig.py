@@ -39,4 +39,6 @@ class ALIG(PolyakSGD):
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         options: dict[str, Any] = {"delta": delta, "momentum": momentum, "nesterov": True}
-        super().__init__(params, f_star, max_lr, process_group, **options)
+        super().__init__(
+            params, f_star=f_star, max_lr=max_lr, process_group=process_group, **options
+        )

@@ -51,7 +51,7 @@ class DAL(CLR):
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         self._hyperparameters = {"power": positive("power", power)}
-        super().__init__(params, 0.0, max_lr, process_group)
+        super().__init__(params, max_lr=max_lr, process_group=process_group)
 
     @torch._disable_dynamo  # compiled code loses an attribute that it sets on an optimizer
     def set_curvature(self, curvature: Tensor | float) -> None:

@@ -66,7 +66,7 @@ class MoMo(CLR):
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         self._hyperparameters = {"beta": in_range("beta", beta, 0, 1)}
-        super().__init__(params, f_star, max_lr, process_group)
+        super().__init__(params, f_star=f_star, max_lr=max_lr, process_group=process_group)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)

@@ -44,7 +44,7 @@ class NGN(CLR):
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         self._hyperparameters = {"c": positive("c", c)}
-        super().__init__(params, f_star, None, process_group)
+        super().__init__(params, f_star=f_star, process_group=process_group)
 
     def _rate(self, gap: Tensor, norm_sq: Tensor) -> Tensor:
         c = self._shared("c")

@@ -70,10 +70,10 @@ class PolyakSGD(CLR):
     def __init__(
         self,
         params: Iterable[Any],
+        *,
         f_star: float = 0.0,
         max_lr: float | None = None,
         process_group: dist.ProcessGroup | None = None,
-        *,
         c: float = 1.0,
         delta: float = 0.0,
         cap_growth: float | None = None,
@@ -91,7 +91,7 @@ class PolyakSGD(CLR):
             "weight_decay": weight_decay,
             "estimate_f_star": bool(estimate_f_star),
         }
-        super().__init__(params, f_star, max_lr, process_group)
+        super().__init__(params, f_star=f_star, max_lr=max_lr, process_group=process_group)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         decay = param_group.get("weight_decay", self.defaults["weight_decay"])

@@ -39,4 +39,11 @@ class SPSMax(PolyakSGD):
         f_star: float = 0.0,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
-        super().__init__(params, f_star, max_lr, process_group, c=c, cap_growth=cap_growth)
+        super().__init__(
+            params,
+            f_star=f_star,
+            max_lr=max_lr,
+            process_group=process_group,
+            c=c,
+            cap_growth=cap_growth,
+        )

@@ -99,6 +99,10 @@ class Store:
         """Return whether the run was started, completed or not."""
         return (self.folder(name) / "config.yaml").exists()
 
+    def has_checkpoint(self, name: str) -> bool:
+        """Return whether the run can be resumed."""
+        return any(self.checkpoint_folder(name).glob("step-*.pt"))
+
     def all_finished(self) -> Iterator[dict[str, Any]]:
         """The run.json of each completed run."""
         for path in sorted(self.root.glob("*/run.json")):

@@ -48,7 +48,8 @@ def _status(name: str, run: PlannedRun, store: Store, begun: set[str]) -> str:
     """
     if run.info is not None:
         # A finished run may lack the measurements that the sweep asks for.
-        is_interrupted = store.begun(name) and store.finished(name) is None
+        # A job that never started has a folder too.
+        is_interrupted = store.has_checkpoint(name) and store.finished(name) is None
         return "interrupted" if is_interrupted else "todo"
     # The id is not known, but the store's folders begin with the readable part of it.
     return "unknown" if _readable_id(name) in begun else "todo"

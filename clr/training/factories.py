@@ -86,7 +86,10 @@ def _import_advice(cause: ImportError) -> str:
     missing = cause.__cause__
     if isinstance(missing, ModuleNotFoundError) and missing.name in _ARENA_PACKAGES:
         return "run pip install -r requirements-arena.txt"
-    return "give _target_ as MODULE.NAME, of an installed package or a file next to train.py"
+    return (
+        "give _target_ as MODULE.NAME, of an installed package or a file that is next to train.py "
+        "or in a folder of PYTHONPATH"
+    )
 
 
 def _import_problem(cause: ImportError) -> str:

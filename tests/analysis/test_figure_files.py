@@ -93,11 +93,23 @@ def test_a_figure_of_the_protocol_without_runs_names_the_command_that_trains_the
     names = ["2", "3", "4", "5", "6", "9", "corridor_meter", "race"]
     folder = without(tmp_path / "cpu", figures=names)
     assert lines(folder)[0] == (
-        f"Figure 7 has no runs in {folder}; train them with: {COMPLETE.format('cpu')}"
+        f"Figure 7 has no runs in {folder}; train them with: "
+        f".venv/bin/python sweep.py protocol=cpu figure=7 results={tmp_path}"
     )
-    folder = without(tmp_path / "quick", figures=["2"])
-    meter = f"Corridor meter has no runs in {folder}; train them with: {COMPLETE.format('quick')}"
-    assert meter in lines(folder)
+    folder = without(tmp_path / "my results" / "quick", figures=["2"])
+    assert (
+        f"Corridor meter has no runs in {folder}; train them with: "
+        ".venv/bin/python sweep.py protocol=quick figure=corridor_meter "
+        f"results='{tmp_path}/my results'"
+    ) in lines(folder)
+
+
+def test_a_figure_without_runs_in_the_committed_results_is_completed_by_make(tmp_path):
+    folder = ROOT / "results" / "quick"
+    figures = results_tables.read(folder)
+    del figures["4"]
+    line = f"Figure 4 has no runs in {folder}; train them with: {COMPLETE.format('quick')}"
+    assert line in missing_lines(folder, figures)
 
 
 def test_a_figure_of_another_protocol_names_that_protocol(tmp_path):

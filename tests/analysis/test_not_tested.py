@@ -91,6 +91,13 @@ def test_a_claim_about_a_figure_without_runs_has_a_row_without_scope(tmp_path):
     assert set(absent["verdict"]) == {NOT_TESTED}
 
 
+def test_a_figure_of_the_protocol_that_was_not_trained_is_not_called_absent_from_it(tmp_path):
+    claims = judge(write(tmp_path / "quick", falling(1), sweep()))["claims"]
+    reasons = claims[claims["data"] == ""].set_index("figure")["reason"]
+    assert reasons["9"].tolist() == ["Figure 9 has no runs in these results."] * 2
+    assert reasons["5"] == "The protocol quick does not include Figure 5."
+
+
 def test_missing_runs_of_an_unknown_scope_are_reported_with_the_command(tmp_path):
     write(tmp_path, falling(1), sweep())
     needed = pd.read_csv(tmp_path / "figure_runs.csv")

@@ -87,7 +87,7 @@ def test_imagenet_tests_on_val(imagenet_folder):
 
 def test_imagenet_without_val_is_refused(imagenet_folder):
     (imagenet_folder / "val").rename(imagenet_folder / "test")
-    message = r"val is not a folder; dataset\.path must hold train/CLASS/\* and val/CLASS/\*"
+    message = r"val is not a folder; .*paths\.imagenet\) must hold train/CLASS/\* and val/CLASS/\*"
     with pytest.raises(UserError, match=message):
         open_source(DatasetConfig(name="x", source="imagenet", path=str(imagenet_folder)))
 

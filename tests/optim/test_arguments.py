@@ -6,6 +6,7 @@ from optim_cases import constant_grad
 from torch import nn
 
 from clr import CLR
+from clr.methods import PolyakSGD
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,12 @@ def test_set_loss_refuses_what_is_not_one_real_loss():
 def test_the_constructor_refuses_wrong_values(arguments, error, message):
     with pytest.raises(error, match=message):
         CLR([constant_grad(1, 1.0)], **arguments)
+
+
+@pytest.mark.parametrize("optimizer", [CLR, PolyakSGD])
+def test_a_learning_rate_after_the_parameters_is_not_taken_for_another_argument(optimizer):
+    with pytest.raises(TypeError, match="positional arguments"):
+        optimizer([constant_grad(1, 1.0)], 0.1)
 
 
 @pytest.mark.parametrize(

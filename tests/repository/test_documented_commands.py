@@ -22,7 +22,7 @@ COMMANDS = sorted({command for page in CHECKED for command in commands(page)})
 MAKEFILE = (ROOT / "Makefile").read_text()
 # Commands of other programs, which only have to be well-formed.
 FOREIGN = {"git", "cd", "pre-commit", "exit", "[", "conda", "export"}
-TOOLS = {".venv/bin/tensorboard", ".venv/bin/pip-audit"}
+TOOLS = {".venv/bin/tensorboard", ".venv/bin/pip-audit", ".venv/bin/wandb"}
 HYDRA_FLAGS = {"-m", "--multirun", "--dry-run"}
 
 

@@ -58,6 +58,7 @@ def test_plain_words_and_paths_are_not_quoted():
         ("store=[1]", "store=[1] is not text"),
         ("wandb.tags=x", "wandb.tags=x is not a list; write it in brackets"),
         ("optimizer={lr:1}", "There is no key optimizer.lr"),
+        ("optimizer.momentum=0.9", "To add an argument to the config, put + before the override"),
         ("~epochs", "a value is missing: epochs"),
         ("hydra.run.dir=/proc/x", "cannot create /proc/x: No such file or directory"),
     ],

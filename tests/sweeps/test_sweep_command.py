@@ -23,6 +23,8 @@ from sweep import arguments
         (["--dry-run"], ["dry_run=true", "train=[]"]),
         (["train.dataset.path=/a b"], ["train=['dataset.path=/a b']"]),
         (["train.seed=1", "train.epochs=2"], ["train=['seed=1','epochs=2']"]),
+        (["+train.optimizer.momentum=0.9"], ["train=['+optimizer.momentum=0.9']"]),
+        (["~train.optimizer.max_lr"], ["train=['~optimizer.max_lr']"]),
         (["train.dataset.title=it's"], [r"train=['dataset.title=it\'s']"]),
         (["train=[seed=1]"], ["train=[seed=1]"]),
     ],
@@ -92,6 +94,11 @@ def test_a_dry_run_counts_runs_and_estimates_the_time_left(folders, capsys):
     assert "3 runs: 0 done, 0 interrupted, 3 to do" in measured
     (result,) = Path(folders.store).glob("*/run.json")
     result.unlink()
+    # A run that cannot be resumed, such as that of a job that SLURM refused, is not interrupted.
+    assert "3 runs: 0 done, 0 interrupted, 3 to do" in dry_run(capsys, *command_line)
+    checkpoint = result.parent / "checkpoints" / "step-000000001.pt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
     output = dry_run(capsys, *command_line)
     assert "3 runs: 0 done, 1 interrupted, 2 to do" in output
     assert "3 runs without an estimate" in output

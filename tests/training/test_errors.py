@@ -11,11 +11,32 @@ import torch
 import torch.distributed as dist
 from entry_points import ROOT, Train
 
-from clr.cli import fail
+from clr.cli import PIPE_CLOSED, fail
 from clr.errors import CONTINUE, Busy, RankFailed, Stopped, UserError, first_line
 from clr.files import null_to_nan, to_json, write_json
 from clr.runs.progress_file import read_progress, write_progress
 from clr.training.resource_errors import explain_resource_errors
+
+
+def test_a_reader_that_ends_early_is_no_error():
+    script = "from clr.cli import run_main; run_main(lambda: print('x' * 100_000))"
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, **pipe) as process:
+        process.stdout.close()  # as `head` does
+        assert process.stderr.read() == b""
+    assert process.returncode == PIPE_CLOSED
+
+
+def test_a_broken_pipe_elsewhere_keeps_its_traceback():
+    script = """
+from clr.cli import run_main
+def main():
+    raise BrokenPipeError("of a worker")
+run_main(main)
+"""
+    finished = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True)
+    assert b"BrokenPipeError: of a worker" in finished.stderr
+    assert finished.returncode == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def missing_lines(folder: Path, figures: Mapping[str, Tables]) -> list[str]:
                     f"train them with: {command}"
                 )
         elif protocol in owners:
+            if folder.resolve().parent != CONFIGS.parent / "results":
+                command = f".venv/bin/python sweep.py protocol={protocol} figure={figure} results="
+                command += shlex.quote(str(folder.parent))
             lines.append(f"{name} has no runs in {folder}; train them with: {command}")
         elif owners and figure.isdigit():
             lines.append(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from clr.analysis.figures.availability import figures_of_protocols
 from clr.analysis.names import figure_name
 from clr.analysis.ratios import NO_RATIO
 from clr.analysis.verdicts import Verdict
@@ -166,6 +167,8 @@ def _reason_without_runs(figure: str, records: Records) -> str:
         return ""
     if not figure.isdigit():  # not in the paper: other protocols do not lack it
         return ""
+    if figure in figures_of_protocols().get(protocol, []):
+        return f"{figure_name(figure)} has no runs in these results"
     return f"the protocol {protocol} does not include {figure_name(figure)}"
 
 

@@ -24,6 +24,7 @@ class ImageFolder(Source):
 
     kind = "folder"
     folders: ClassVar[dict[Split, str]] = {"train": "train", "test": "test"}
+    path_key = "dataset.path"  # sets the folder
 
     def __init__(self, dataset: DatasetConfig, path: str) -> None:
         super().__init__(dataset)
@@ -63,7 +64,7 @@ class ImageFolder(Source):
     def _list(self, split: Split) -> Listing:
         root = self._root(split)
         if not os.path.isdir(root):
-            raise UserError(f"{root} is not a folder; dataset.path must hold {self.layout()}")
+            raise UserError(f"{root} is not a folder; {self.path_key} must hold {self.layout()}")
         if split == "test" and os.path.isfile(os.path.join(root, ANNOTATIONS)):
             return list_annotated(root)
         return list_classes(root)
@@ -89,6 +90,7 @@ class ImageNet(ImageFolder):
     """ImageNet's usual layout: train/WNID and val/WNID; the latter are the images for test."""
 
     kind = "imagenet"
+    path_key = "dataset.path (in a sweep, paths.imagenet)"
     folders: ClassVar[dict[Split, str]] = {"train": "train", "test": "val"}
 
 
