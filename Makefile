@@ -53,7 +53,7 @@ claims: .venv/ready
 report: .venv/ready
 	$(PY) scripts/report.py results/$(PROTOCOL)
 
-test: .venv/examples .venv/docs .venv/arena
+test: .venv/examples .venv/docs .venv/arena .venv/bench
 	$(PY) -m pytest $(PARALLEL)
 
 test-fast: .venv/ready

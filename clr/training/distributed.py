@@ -60,6 +60,12 @@ class Ranks:
                 name="rank failures",
             ).start()
 
+    def __reduce__(self) -> tuple[type[Ranks], tuple[()]]:
+        # Launchers of Hydra, such as joblib's, send the task to processes of their own.
+        if self._store is not None:
+            raise TypeError("a rank of several cannot be sent to another process")
+        return Ranks, ()
+
     @property
     def is_main(self) -> bool:
         """True on rank 0, which composes the config, prints and writes."""

@@ -172,6 +172,14 @@ def test_a_multirun_of_the_command_line_shares_the_store_with_single_runs(folder
     assert [count_finished(folder) for folder in store.glob("digits*")] == [1, 1]
 
 
+def test_a_launcher_of_another_package_trains_the_runs_of_a_multirun(folders):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    status, output = run("train.py", "-m", "seed=0,1", *launcher, *folders.train_arguments())
+    assert status == 0, output
+    assert output.count("finished: ") == 2
+
+
 def test_a_multirun_with_two_stores_is_a_mistake(folders):
     arguments = folders.train_arguments()
     composed = [
