@@ -22,7 +22,9 @@ from bench_timing import Ratio, alternate
 
 ROUNDS = 2
 RUNS = 8
-SHORT = ["dataset.train_samples=200", "dataset.test_samples=100", "batch_size=50", "epochs=2"]
+# One thread, since runs with different numbers of threads are different runs.
+SIZES = ["dataset.train_samples=200", "dataset.test_samples=100", "batch_size=50", "epochs=2"]
+SHORT = [*SIZES, "threads=1"]
 
 
 def seconds_of(store: str, *arguments: str) -> float:
@@ -50,7 +52,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args()
-    peers = [f"{RUNS} calls of `train.py`", "one worker of two threads", "Hydra's joblib launcher"]
+    peers = [f"{RUNS} calls of `train.py`", "one worker", "Hydra's joblib launcher"]
     with tempfile.TemporaryDirectory() as store:
         ways = {
             "own": partial(multirun, store),

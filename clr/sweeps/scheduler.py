@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from contextlib import ExitStack
 from typing import Any
@@ -75,7 +74,7 @@ class Scheduler:
                 for name, failure in self._backend.poll_finished():
                     self._end(name, failure)
                 dashboard.update(self.failures)
-                time.sleep(POLL_SECONDS)
+                self._backend.wait(POLL_SECONDS)
         return self.failures
 
     def _in_state(self, *states: QueueState) -> list[str]:

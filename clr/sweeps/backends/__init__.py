@@ -23,6 +23,9 @@ class Backend(Protocol):
         `poll_finished` reports their end as it does for runs started by this sweep.
         """
 
+    def wait(self, seconds: float) -> None:
+        """Wait for at most `seconds`, and less if the end of a run is noticed before."""
+
     def poll_finished(self) -> list[tuple[str, Failure | None]]:
         """Return the runs whose process ended since the last call, with the failure if known.
 

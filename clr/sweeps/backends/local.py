@@ -8,7 +8,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
@@ -69,6 +75,12 @@ class WorkerPool:
     def recover(self, names: Iterable[str]) -> set[str]:
         return set()  # workers end with their sweep
 
+    def wait(self, seconds: float) -> None:
+        if self._jobs:
+            wait([job.future for job in self._jobs], seconds, FIRST_COMPLETED)
+        else:
+            time.sleep(seconds)
+
     def poll_finished(self) -> list[tuple[str, Failure | None]]:
         finished = [job for job in self._jobs if job.future.done()]
         for job in finished:
@@ -88,8 +100,9 @@ class WorkerPool:
             for process in multiprocessing.active_children():
                 process.terminate()
         wait([job.future for job in self._jobs])
-        for worker in [*self._idle, *(job.worker for job in self._jobs)]:
-            worker.pool.shutdown()
+        workers = [*self._idle, *(job.worker for job in self._jobs)]
+        with ThreadPoolExecutor(len(workers)) as threads:  # a process takes a second to end
+            threads.map(lambda worker: worker.pool.shutdown(), workers)
 
     def _new_pool(self, number: int) -> ProcessPoolExecutor:
         gpu = self._gpus[number % len(self._gpus)] if self._gpus else None

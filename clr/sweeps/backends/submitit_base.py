@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,9 @@ class SubmititBackend:
 
     def recover(self, names: Iterable[str]) -> set[str]:
         return set()
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def poll_finished(self) -> list[tuple[str, Failure | None]]:
         finished = [name for name, job in self._jobs.items() if job.done()]
