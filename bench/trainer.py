@@ -2,10 +2,10 @@
 
     python bench/trainer.py
 
-ResNet-18, vanilla SGD, 32×32 pixels. The trainer has the images in memory, normalizes, records loss, rate
-and ‖g‖² of each step, mirrors to W&B offline and draws its bar; the minimal loop has its data in
-memory. A second minimal loop also computes ‖g‖², for which it reads all gradients once more.
-Evaluation and the first epoch, in which W&B starts, are left out, because they take as long in a
+ResNet-18, vanilla SGD, 32×32 pixels. The trainer takes each batch from the images in memory,
+normalizes it, records loss, rate and ‖g‖² of each step, and mirrors to W&B offline; the minimal
+loop has one normalized batch. A second one also computes ‖g‖², for which it reads all gradients
+once more. Evaluation and the first epoch, in which W&B starts, are left out, because they take as long in a
 run of minutes as in one of days.
 
 All run in turn, in many short pieces, with alternating order, so that noise of the host affects
