@@ -5,8 +5,8 @@
 ResNet-18, vanilla SGD, 32×32 pixels. The trainer takes each batch from the images in memory,
 normalizes it, records loss, rate and ‖g‖² of each step, and mirrors to W&B offline; the minimal
 loop has one normalized batch. A second one also computes ‖g‖², for which it reads all gradients
-once more. Evaluation and the first epoch, in which W&B starts, are left out, because they take as long in a
-run of minutes as in one of days.
+once more. Evaluation and the first epoch, in which W&B starts, are left out, because they take as
+long in a run of minutes as in one of days.
 
 All run in turn, in many short pieces, with alternating order, so that noise of the host affects
 them alike. The limit is the arithmetic of a step at the speed of a large matrix product.
