@@ -2,8 +2,9 @@
 
     python bench/launchers.py
 
-The runs are the same: ResNet-18 on 200 digits, W&B offline, two epochs. Each call of train.py loads
-Python's modules, W&B and the data; a warm worker loads them once. All ways run in turn.
+The runs are the same: ResNet-18 on 200 digits, W&B offline, two epochs, one thread. Each call of
+train.py loads Python's modules, W&B and the data; a warm worker loads them once. All ways run in
+turn.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from bench_timing import Ratio, alternate
 
 ROUNDS = 2
 RUNS = 8
-# One thread, since runs with different numbers of threads are different runs.
-SIZES = ["dataset.train_samples=200", "dataset.test_samples=100", "batch_size=50", "epochs=2"]
-SHORT = [*SIZES, "threads=1"]
+SHORT = [
+    *("dataset.train_samples=200", "dataset.test_samples=100", "batch_size=50", "epochs=2"),
+    "threads=1",  # runs with different numbers of threads are different runs
+]
 
 
 def seconds_of(store: str, *arguments: str) -> float:

@@ -60,6 +60,7 @@ def test_a_completed_run_is_not_trained_again(trained):
     before = (trained / "run.json").stat().st_mtime_ns
     code, output, _ = train(trained.parents[1])
     assert code == 0, output
+    assert "finished before: 8 steps" in output
     assert (trained / "run.json").stat().st_mtime_ns == before
 
 

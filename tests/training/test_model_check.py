@@ -39,6 +39,7 @@ def mistake(*overrides):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (own("Nope"), "next to train.py or in a folder of PYTHONPATH"),
         (own("Nope"), "cannot be imported (unusual_models has no Nope); give _target_ as MODULE"),
         (own("Net", module="nowhere"), 'cannot be imported (ModuleNotFoundError("No module named'),
         (own("SmallNet", "+model.depth=3"), "cannot be built with depth=3, num_classes=10: "),
