@@ -1,4 +1,4 @@
-"""Time of eight short runs by warm workers, by calls of train.py and by Hydra's joblib launcher.
+"""Time of 33 short runs by warm workers, by calls of train.py and by Hydra's joblib launcher.
 
     python bench/launchers.py
 
@@ -22,7 +22,7 @@ from bench_table import ROOT, Row, row, save
 from bench_timing import Ratio, alternate
 
 ROUNDS = 2
-RUNS = 8
+RUNS = 33  # as many as the first version of `quick` had
 SHORT = [
     *("dataset.train_samples=200", "dataset.test_samples=100", "batch_size=50", "epochs=2"),
     "threads=1",  # runs with different numbers of threads are different runs

@@ -1,5 +1,7 @@
 """DistributedDataParallel: torchrun --standalone --nproc-per-node 2 examples/data_parallel.py"""
 
+import time
+
 import torch
 import torch.distributed as dist
 from digits import EPOCHS, build_model, load_digits
@@ -31,6 +33,7 @@ def main() -> None:
         if dist.get_rank() == 0:
             print(f"epoch {epoch + 1}: loss {mean:.4f}, rate {rate:.4f}")
     assert mean < 0.5, "CLR did not learn the digits"
+    time.sleep(1)  # if Python ended before gloo's threads freed `total`, they would abort
     dist.destroy_process_group()
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as checkpoint
 import torch.multiprocessing as mp
+from optim_cases import leave_process_group
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
@@ -176,7 +177,7 @@ def run_rank(rank, folder):
         results["closure"] = str(error)
     with open(f"{folder}/{rank}.json", "w") as file:
         json.dump(results, file)
-    dist.destroy_process_group()
+    leave_process_group()
 
 
 @pytest.fixture(scope="module")

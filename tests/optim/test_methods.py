@@ -18,6 +18,7 @@ from method_cases import (
     train,
     train_plainly,
 )
+from optim_cases import leave_process_group
 from torch.nn.parallel import DistributedDataParallel
 
 from clr import CLR
@@ -235,7 +236,7 @@ def run_rank(rank, folder):
         results[case.name] = {"parameters": flat(model).tolist(), "rates": rates}
     with open(f"{folder}/{rank}.json", "w") as file:
         json.dump(results, file)
-    dist.destroy_process_group()
+    leave_process_group()
 
 
 @pytest.fixture(scope="module")
