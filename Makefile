@@ -23,6 +23,8 @@ WHEELS ?= wheels
 PY := .venv/bin/python
 # The arena's protocol: arena, or arena-NAME with PROTOCOL=NAME.
 ARENA = $(if $(filter quick,$(PROTOCOL)),arena,arena-$(PROTOCOL))
+# A dry run of the sweep changes nothing, so nothing is drawn.
+DRY_RUN = $(findstring --dry-run,$(ARGS))
 # One pytest worker for each core, at most eight; idle workers take tests from the others.
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
@@ -31,17 +33,21 @@ PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 reproduce: .venv/ready
 	$(PY) sweep.py protocol=$(PROTOCOL) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') \
 		$(if $(IMAGENET),'paths.imagenet=$(IMAGENET)') $(ARGS)
+ifeq (,$(DRY_RUN))
 	$(PY) scripts/figures.py results/$(PROTOCOL)
 	$(PY) scripts/compare.py results/$(PROTOCOL)
 	$(PY) scripts/claims.py results/$(PROTOCOL)
 	-$(PY) scripts/publish.py results/$(PROTOCOL)
 	$(PY) scripts/report.py results/$(PROTOCOL)
+endif
 
 arena: .venv/arena
 	$(PY) sweep.py protocol=$(ARENA) $(if $(CIFAR10),'paths.cifar10=$(CIFAR10)') $(ARGS)
+ifeq (,$(DRY_RUN))
 	$(PY) scripts/arena.py results/$(ARENA)
 	$(PY) scripts/figures.py results/$(ARENA)
 	$(PY) scripts/report.py results/$(ARENA)
+endif
 
 figures: .venv/ready
 	$(PY) scripts/figures.py results/$(PROTOCOL)

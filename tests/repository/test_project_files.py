@@ -76,17 +76,26 @@ def test_readme_cites_the_same_paper():
     assert f"{{{' and '.join(names)}}}" in entry
 
 
+def commands_of_make(*arguments):
+    """Return the commands that make would run."""
+    options = ("--no-print-directory", "--dry-run", "--assume-old=.venv/ready")
+    command = ["make", *options, "--assume-old=.venv/arena", *arguments]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return printed.replace("\\\n", "").strip().splitlines()
+
+
+@pytest.mark.parametrize("target", ["reproduce", "arena"])
+def test_a_dry_run_of_make_draws_nothing(target):
+    (command,) = commands_of_make(target, "ARGS=--dry-run")
+    assert "sweep.py" in command
+    assert "--dry-run" in command
+    assert any("scripts/figures.py" in command for command in commands_of_make(target))
+
+
 def test_pre_commit_runs_the_commands_of_make_check():
-    printed = subprocess.run(
-        ["make", "--no-print-directory", "--dry-run", "--assume-old=.venv/ready", "check"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
-    assert [hook["entry"] for hook in hooks] == printed.stdout.strip().splitlines()
+    assert [hook["entry"] for hook in hooks] == commands_of_make("check")
     assert all(repository["repo"] == "local" for repository in config["repos"])
 
 
