@@ -38,7 +38,8 @@ def write_arena(folder, methods, grids=None, missing=()):
     write_tables(folder, runs, steps, needed, protocol, missing)
     for name, column in (("steps", "step"), ("epochs", "epoch")):
         table = pd.read_parquet(folder / f"{name}.parquet")
-        table = table.assign(seconds=0.5 * table[column], step=table[column])
+        delay = 1 + table["run_id"].str.extract(r"-s(\d)-", expand=False).astype(int)
+        table = table.assign(seconds=0.5 * table[column] * delay, step=table[column])
         table.to_parquet(folder / f"{name}.parquet")
     return folder
 

@@ -70,7 +70,7 @@ def test_curves_are_those_of_the_tuned_values(folder):
     assert "flatters tuned methods slightly" in texts(figure)
 
 
-def test_the_curves_over_time_have_the_seconds_of_the_steps(folder):
+def test_the_curves_over_time_have_the_seconds_of_the_fastest_seed(folder):
     drawn = line(further(folder, "arena_time").axes[0], "CLR")
     assert np.allclose(drawn.get_xdata(), 0.5 * np.arange(1, 10))
 

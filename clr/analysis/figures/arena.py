@@ -63,8 +63,8 @@ def _draw(tables: Tables, x: str) -> Figure:
     ]
     if x == "seconds":
         notes.append(
-            "Time includes evaluation, and runs that train at the same time on one host slow each "
-            "other; bench/optimizers.py measures steps side by side."
+            "Time: of the fastest seed. It includes evaluation, and runs that train at the same "
+            "time on one host slow each other; bench/optimizers.py measures steps side by side."
         )
     describe_arena(figure, tables, title, notes)
     return figure
@@ -95,20 +95,20 @@ def _draw_row(
 
 
 def _losses(tables: Tables, size: int, x: str, group: RunGroup) -> pd.DataFrame:
-    """Loss in windows of `size` steps: mean and range over the seeds by the mean `x`."""
+    """Loss in windows of `size` steps: mean and range over the seeds by the least `x`."""
     rows = group.rows(tables.steps)
     points = over_seeds(in_windows(rows, "loss", size, "mean"), "window", "loss")
-    return _at_mean(points, in_windows(rows, x, size, "mean"), "window", x)
+    return _at_least(points, in_windows(rows, x, size, "mean"), "window", x)
 
 
 def _accuracies(tables: Tables, x: str, group: RunGroup) -> pd.DataFrame:
-    """Test accuracy in percent after each epoch, by the mean `x`."""
+    """Test accuracy in percent after each epoch, by the least `x`."""
     rows = group.rows(tables.epochs)
     percent = rows.assign(percent=100 * rows["test_accuracy"])
-    return _at_mean(over_seeds(percent, "epoch", "percent"), rows, "epoch", x)
+    return _at_least(over_seeds(percent, "epoch", "percent"), rows, "epoch", x)
 
 
-def _at_mean(points: pd.DataFrame, rows: pd.DataFrame, index: str, x: str) -> pd.DataFrame:
-    """The points, at the mean of `x` over the runs instead of at `index`."""
-    means: Any = rows.groupby(index)[x].mean()
-    return points.set_axis(means.reindex(points.index).to_numpy(float))
+def _at_least(points: pd.DataFrame, rows: pd.DataFrame, index: str, x: str) -> pd.DataFrame:
+    """Return the points at the least `x` of the runs, which other programs slowed the least."""
+    least: Any = rows.groupby(index)[x].min()
+    return points.set_axis(least.reindex(points.index).to_numpy(float))
