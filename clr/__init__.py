@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clr.optim import CLR
 
-__version__ = "0.2.0"
+__version__ = "1.0.0"
 
 __all__ = ["CLR", "__version__"]
 

@@ -103,4 +103,5 @@ def test_every_url_is_of_the_paper():
 def test_the_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert str(citation["version"]) == clr.__version__
-    assert f"## [{clr.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    heading = f"## [{clr.__version__}] - {citation['date-released']}\n"
+    assert heading in (ROOT / "CHANGELOG.md").read_text()
