@@ -1,7 +1,7 @@
 # make reproduce               train all runs of the protocol quick; write tables, figures, verdicts and report
 # make reproduce PROTOCOL=cpu CIFAR10=/folder/with/cifar10 IMAGENET=/folder/with/imagenette   another protocol
 # make arena                   compare CLR with other methods at equal budgets for tuning (14 minutes on 2 cores of an AMD EPYC for 366 of its 450 runs); results/arena
-# make arena PROTOCOL=cpu CIFAR10=/folder/with/cifar10   the same on natural images (39 minutes for each of three seeds); results/arena-cpu
+# make arena PROTOCOL=cpu CIFAR10=/folder/with/cifar10   the same on natural images (39 minutes for one of the three seeds on 2 cores of an AMD EPYC); results/arena-cpu
 # make figures                 redraw the figures from the tables in results/PROTOCOL
 # make claims                  judge the claims again, and compare the results with the committed ones
 # make report                  write results/PROTOCOL/report.html again

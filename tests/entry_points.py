@@ -88,8 +88,16 @@ def _call_on_rank(rank, n, port, folder, function, args):
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=n)
     torch.save(function(Ranks(rank, n), *args), f"{folder}/rank{rank}.pt")
+    leave_process_group()
+
+
+def leave_process_group():
+    """End this process when all ranks have come here.
+
+    At a normal exit, gloo's threads abort now and then: to free a tensor they need the interpreter,
+    which may have ended.
+    """
     dist.barrier()
-    # At a normal exit, gloo's threads abort now and then when they release a Python object.
     os._exit(0)
 
 

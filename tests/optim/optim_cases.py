@@ -1,9 +1,6 @@
-"""Parameters with given gradients, what a step left in the optimizer, and the end of a rank."""
-
-import os
+"""Parameters with given gradients, and what a step left in the optimizer."""
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from clr import CLR
@@ -31,13 +28,3 @@ def skipped(optimizer: CLR) -> int:
 
 def grad_norm_sq_of(optimizer: CLR) -> float:
     return optimizer.param_groups[0]["grad_norm_sq"].item()
-
-
-def leave_process_group() -> None:
-    """End this process when all ranks have come here.
-
-    At a normal exit, gloo's threads abort now and then: to free a tensor they need the interpreter,
-    which may have ended.
-    """
-    dist.barrier()
-    os._exit(0)

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from entry_points import leave_process_group
 from method_cases import (
     CASES,
     batch,
@@ -18,7 +19,6 @@ from method_cases import (
     train,
     train_plainly,
 )
-from optim_cases import leave_process_group
 from torch.nn.parallel import DistributedDataParallel
 
 from clr import CLR
